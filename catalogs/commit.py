@@ -1,0 +1,242 @@
+"""commit(): staged labels -> one published HATS catalog in which every staged row appears exactly once.
+
+Everything is built in a hidden folder beside the catalog's place. hats.properties is written there last,
+and a rename publishes the whole. Every step keeps what an interrupted commit has finished, so the same
+command goes on from where it was.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from catalogs.layout import Layout, bytes_free, sweep, sync, write_atomic
+from catalogs.metadata import published_schema, write_derived, write_manifest, write_properties
+from catalogs.pixels import Group, PixelPlan, align, group, tally, total
+from catalogs.shuffle import Partition, Target, parts, reduce, split
+from catalogs.sql import duplicates
+from catalogs.stage import is_published, receipts
+from engine.columns import schema
+from engine.errors import CommitError
+from engine.types import Column, Receipt
+
+TARGET_BYTES = 100 * 2**20
+LISTED = 20
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Mapper(Protocol):
+    """Applies a picklable function to every item, anywhere, and gives the results in any order."""
+
+    def __call__(self, function: Callable[[A], B], items: Sequence[A], /) -> Iterable[B]: ...
+
+
+OnStep = Callable[[str, int, int], None]
+
+
+def _silent(_step: str, _done: int, _of: int) -> None:
+    """Progress that nobody wants to hear of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitReport:
+    """What is published. `already` is True when an earlier commit of the same plan had done it."""
+
+    path: Path
+    rows: int
+    ok: int
+    flagged: int
+    no_result: int
+    failed_tasks: int
+    partitions: int
+    bytes: int
+    already: bool
+
+
+def commit(
+    layout: Layout,
+    tasks_expected: Sequence[str],
+    *,
+    manifest: dict[str, Any],
+    keys: Sequence[str],
+    columns: tuple[Column, ...],
+    failed_allowed: int,
+    target_bytes: int = TARGET_BYTES,
+    mapper: Mapper = map,
+    on_step: OnStep = _silent,
+) -> CommitReport:
+    """Publish a run's staged labels; the same call again finishes what was interrupted.
+
+    CommitError when receipts are missing, too many tasks failed, nothing was staged, keys are not unique
+    or staged files are damaged: the staging stays as it is. PlanError when the folder is taken.
+    `on_step(step, done, of)` hears of progress.
+    """
+    already = is_published(layout)
+    if not already:
+        staged = _complete(receipts(layout), tasks_expected, failed_allowed)
+        work = _Work(mapper=mapper, on_step=on_step)
+        try:
+            plan = _pixel_plan(layout, staged, work, columns=columns, keys=keys, target_bytes=target_bytes)
+            partitions = _partitions(layout, staged, plan, work, columns=columns, keys=keys)
+            on_step("publish", 0, 1)
+            write_derived(layout.partial, plan)
+            write_manifest(
+                layout, manifest, keys=keys, columns=columns, receipts=staged, partitions=partitions
+            )
+            write_properties(layout, plan, partitions)
+            _publish(layout)
+            on_step("publish", 1, 1)
+        except OSError as error:
+            raise CommitError(
+                f"the catalog cannot be written: {error} ({bytes_free(layout.root):,} bytes free there); "
+                "the staging is kept: make room, then run the same command again"
+            ) from error
+    shutil.rmtree(layout.scratch, ignore_errors=True)
+    return _report(layout, already=already)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    mapper: Mapper
+    on_step: OnStep
+
+    def each(self, step: str, function: Callable[[A], B], items: Sequence[A]) -> Iterator[B]:
+        """The results in any order; every one is told to `on_step`."""
+        self.on_step(step, 0, len(items))
+        for done, result in enumerate(self.mapper(function, items), start=1):
+            self.on_step(step, done, len(items))
+            yield result
+
+
+def _complete(found: Iterable[Receipt], expected: Sequence[str], failed_allowed: int) -> tuple[Receipt, ...]:
+    """The receipts of the expected tasks, by task id; CommitError when they cannot be published."""
+    have = {receipt.task_id: receipt for receipt in found}
+    missing = [task for task in expected if task not in have]
+    if missing:
+        raise CommitError(
+            f"{len(missing)} of {len(expected)} tasks have no receipt:\n{_listed(missing)}\n"
+            "run the same command again to do them"
+        )
+    wanted = tuple(have[task] for task in sorted(set(expected)))
+    failed = [f"{receipt.task_id}: {receipt.reason}" for receipt in wanted if receipt.status == "failed"]
+    if len(failed) > failed_allowed:
+        raise CommitError(
+            f"{len(failed)} tasks failed, {failed_allowed} may:\n{_listed(failed)}\n"
+            f"mend the files, or set [tolerance] failed_tasks = {len(failed)} to publish without them"
+        )
+    if not sum(receipt.rows for receipt in wanted):
+        raise CommitError(f"nothing to publish: the {len(wanted)} tasks staged no row")
+    return wanted
+
+
+def _pixel_plan(
+    layout: Layout,
+    staged: Sequence[Receipt],
+    work: _Work,
+    *,
+    columns: Sequence[Column],
+    keys: Sequence[str],
+    target_bytes: int,
+) -> PixelPlan:
+    """The saved cut of these very staged files; else check them, cut anew and drop older scratch."""
+    digest = hashlib.sha256(json.dumps([(r.task_id, r.sha256) for r in staged]).encode()).hexdigest()
+    path = layout.scratch / "pixels.json"
+    saved = _saved(path)
+    if saved is not None and saved.staged == digest:
+        return saved
+    for folder in (layout.scratch, layout.partial):
+        shutil.rmtree(folder, ignore_errors=True)
+    groups = group(layout.staging, staged)
+    counted = total(work.each("histogram", partial(tally, schema=schema(columns)), groups))
+    work.on_step("keys", 0, 1)
+    _refuse_duplicates(layout, groups, keys)
+    work.on_step("keys", 1, 1)
+    plan = PixelPlan(staged=digest, tally=counted, pixels=align(counted, target_bytes))
+    write_atomic(path, plan.to_json())
+    return plan
+
+
+def _partitions(
+    layout: Layout,
+    staged: Sequence[Receipt],
+    plan: PixelPlan,
+    work: _Work,
+    *,
+    columns: Sequence[Column],
+    keys: Sequence[str],
+) -> tuple[Partition, ...]:
+    """Split and reduce; the partitions in the order of the sky."""
+    to = layout.scratch / "split"
+    splits = list(work.each("split", partial(split, plan=plan, folder=to), group(layout.staging, staged)))
+    target = Target(
+        folder=layout.partial,
+        done=layout.scratch / "done",
+        schema=published_schema(columns, plan.tally.widths),
+        keys=tuple(keys),
+    )
+    made = work.each("reduce", partial(reduce, target=target), parts(plan.pixels, splits))
+    partitions = _account(made, plan)
+    sweep(layout.partial)
+    return partitions
+
+
+def _saved(path: Path) -> PixelPlan | None:
+    try:
+        return PixelPlan.from_json(path.read_bytes())
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _refuse_duplicates(layout: Layout, groups: Sequence[Group], keys: Sequence[str]) -> None:
+    found = duplicates([file for one in groups for file in one.files], keys, layout.scratch / "spill")
+    if found.keys:
+        raise CommitError(
+            f"{found.keys} keys ({'/'.join(keys)}) occur more than once; nothing was published and "
+            f"nothing was dropped, the staging is kept in {layout.staging}:\n{found}\n"
+            "the survey's files hold these rows twice: select one of them, or add a key that tells them apart"
+        )
+
+
+def _account(made: Iterable[Partition], plan: PixelPlan) -> tuple[Partition, ...]:
+    """The partitions in the order of the sky; CommitError unless they hold every staged row."""
+    by_path = {partition.path: partition for partition in made}
+    partitions = tuple(by_path[pixel.path] for pixel in plan.pixels)
+    rows = sum(partition.rows for partition in partitions)
+    if rows != plan.tally.rows:
+        raise CommitError(f"{plan.tally.rows} rows were staged but {rows} are in partitions: this is a bug")
+    return partitions
+
+
+def _publish(layout: Layout) -> None:
+    """Make the finished folder the catalog, in one rename."""
+    sync(layout.partial)
+    layout.partial.replace(layout.catalog)
+    sync(layout.catalog.parent)
+
+
+def _report(layout: Layout, *, already: bool) -> CommitReport:
+    manifest = json.loads(layout.manifest.read_bytes())
+    partitions = [file for file in manifest["files"].values() if "rows" in file]
+    rows = manifest["rows"]
+    return CommitReport(
+        path=layout.catalog,
+        rows=rows["total"],
+        ok=rows["ok"],
+        flagged=rows["flagged"],
+        no_result=rows["no_result"],
+        failed_tasks=len(manifest["failures"]),
+        partitions=len(partitions),
+        bytes=sum(file["bytes"] for file in partitions),
+        already=already,
+    )
+
+
+def _listed(lines: Sequence[str]) -> str:
+    more = [f"  … and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
+    return "\n".join([*(f"  {line}" for line in lines[:LISTED]), *more])

@@ -1,0 +1,181 @@
+"""Where everything lies on disk, how files become durable, and how Parquet is written.
+
+root/name/version/                      the published catalog
+root/name/.version-PLANHASH.partial/    the same folder while a commit builds it
+root/_staging/name-version-PLANHASH/    plan.json, data/, receipts/ and a commit's scratch
+"""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+MANIFEST = "manifest.json"
+PROPERTIES = "hats.properties"
+DATASET = "dataset"
+TEMPORARY = ".tmp"
+
+ROW_GROUP = 100_000
+ID_COLUMNS = ("targetid", "gaia_source_id", "source_id")
+BLOOM_COLUMNS = ("targetid", "gaia_source_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The folders of one run. `plan_digest` is the sha256 hex of its plan."""
+
+    root: Path
+    name: str
+    version: str
+    plan_digest: str
+
+    @property
+    def run(self) -> str:
+        """The run's name: what `status` shows."""
+        return f"{self.name}-{self.version}-{self.plan_digest[:12]}"
+
+    @property
+    def staging(self) -> Path:
+        """Everything of the run that is not yet published."""
+        return self.root / "_staging" / self.run
+
+    @property
+    def data(self) -> Path:
+        """Staged labels, one Parquet file per task."""
+        return self.staging / "data"
+
+    @property
+    def receipts(self) -> Path:
+        """One JSON file per task, written after its data."""
+        return self.staging / "receipts"
+
+    @property
+    def plan(self) -> Path:
+        """What was planned, written once."""
+        return self.staging / "plan.json"
+
+    @property
+    def scratch(self) -> Path:
+        """A commit's intermediate files; safe to delete at any time."""
+        return self.staging / "commit"
+
+    @property
+    def catalog(self) -> Path:
+        """The published catalog."""
+        return self.root / self.name / self.version
+
+    @property
+    def partial(self) -> Path:
+        """The catalog while it is built: beside its final place, so that a rename publishes it."""
+        return self.root / self.name / f".{self.version}-{self.plan_digest[:12]}.partial"
+
+    @property
+    def manifest(self) -> Path:
+        """The published manifest."""
+        return self.catalog / MANIFEST
+
+
+def partition_path(order: int, pixel: int) -> str:
+    """A partition's path inside its catalog, as HATS wants it."""
+    return f"{DATASET}/Norder={order}/Dir={pixel // 10_000 * 10_000}/Npix={pixel}.parquet"
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its place, durably, when the block ends without error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
+    try:
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write `content` so that `path` holds all of it or what it held before, also after a power cut."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def sync(path: Path) -> None:
+    """Force a file, or the names in a folder, onto the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> int:
+    """Remove temporary files that killed processes left anywhere in `folder`; how many there were."""
+    leftovers = list(folder.rglob(f".*{TEMPORARY}"))
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+def sha256_file(path: Path) -> str:
+    """sha256 hex of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def bytes_free(path: Path) -> int:
+    """Bytes free on the disk that holds `path`, or would hold it."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def staged_bytes(table: pa.Table) -> bytes:
+    """A staged table as a Parquet file: small, without indices, same table -> same bytes."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, **_encodings(table.schema))
+    return sink.getvalue().to_pybytes()
+
+
+def write_partition(path: Path, table: pa.Table) -> None:
+    """Write a catalog partition atomically: row groups of 100k, page index, Bloom filters on ids.
+
+    Pages follow chunk borders, so the table is made contiguous: same rows -> same bytes.
+    """
+    table = table.combine_chunks()
+    rows = max(1, min(len(table), ROW_GROUP))
+    bloom = {name: {"ndv": rows, "fpp": 0.05} for name in BLOOM_COLUMNS if name in table.column_names}
+    with atomic_file(path) as temporary:
+        pq.write_table(
+            table,
+            temporary,
+            row_group_size=ROW_GROUP,
+            write_page_index=True,
+            bloom_filter_options=bloom or None,
+            **_encodings(table.schema),
+        )
+
+
+def _encodings(schema: pa.Schema) -> dict[str, Any]:
+    """zstd 3, byte-stream-split on floats, delta on the index, dictionary on text and small integers.
+
+    pyarrow's default dictionary on near-unique floats makes files larger than no encoding at all.
+    """
+    encoding = {f.name: "BYTE_STREAM_SPLIT" for f in schema if f.type in (pa.float32(), pa.float64())}
+    if "_healpix_29" in schema.names:
+        encoding["_healpix_29"] = "DELTA_BINARY_PACKED"
+    small = (pa.string(), pa.int16(), pa.int32())
+    return {
+        "compression": "zstd",
+        "compression_level": 3,
+        "use_dictionary": [f.name for f in schema if f.type in small],
+        "column_encoding": encoding,
+    }

@@ -1,0 +1,180 @@
+"""What makes a folder of partitions a HATS catalog: schema, sky map, manifest and properties.
+
+hats is imported inside functions: its import takes seconds and only a commit needs it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pyarrow as pa
+
+from catalogs.layout import (
+    DATASET,
+    MANIFEST,
+    PROPERTIES,
+    Layout,
+    atomic_file,
+    sha256_file,
+    sync,
+    write_atomic,
+)
+from catalogs.pixels import SKY_ORDER, PixelPlan
+from catalogs.shuffle import Partition
+from engine.columns import INDEX, schema
+from engine.types import Column, Receipt
+
+DERIVED_FILES = (f"{DATASET}/_metadata", f"{DATASET}/_common_metadata", "partition_info.csv", "skymap.fits")
+
+VOTABLE_TYPES = {
+    pa.bool_(): "boolean",
+    pa.int16(): "short",
+    pa.int32(): "int",
+    pa.int64(): "long",
+    pa.float32(): "float",
+    pa.float64(): "double",
+    pa.string(): "unicodeChar",
+}
+
+
+def published_schema(columns: Sequence[Column], widths: Mapping[str, int]) -> pa.Schema:
+    """The schema of every partition: units in the fields, and a VOTable header that astropy understands.
+
+    astropy fails on a NULL text unless it is told each text column's longest text (`widths`).
+    """
+    header = {"IVOA.VOTable-Parquet.version": "1.0", "IVOA.VOTable-Parquet.content": votable(columns, widths)}
+    header |= {f"table::len::{name}": str(_width(name, widths)) for name in widths}
+    return schema(columns).with_metadata(header)
+
+
+def votable(columns: Sequence[Column], widths: Mapping[str, int]) -> str:
+    """A VOTable without rows that holds the columns' units, UCDs and descriptions."""
+    root = ElementTree.Element("VOTABLE", version="1.4", xmlns="http://www.ivoa.net/xml/VOTable/v1.3")
+    table = ElementTree.SubElement(ElementTree.SubElement(root, "RESOURCE", type="results"), "TABLE")
+    for column in columns:
+        about = {"name": column.name, "datatype": VOTABLE_TYPES[column.type]}
+        about |= {"arraysize": str(_width(column.name, widths))} if column.type == pa.string() else {}
+        about |= {key: value for key, value in (("unit", column.unit), ("ucd", column.ucd)) if value}
+        field = ElementTree.SubElement(table, "FIELD", about)
+        ElementTree.SubElement(field, "DESCRIPTION").text = column.description
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def write_derived(folder: Path, plan: PixelPlan) -> None:
+    """Write what hats derives from the partitions: `_metadata`, the partition list and the sky map."""
+    from hats.catalog.partition_info import PartitionInfo
+    from hats.io.parquet_metadata import write_parquet_metadata
+    from hats.io.skymap import write_skymap
+    from hats.pixel_math.healpix_pixel import HealpixPixel
+
+    write_parquet_metadata(folder)
+    pixels = [HealpixPixel(pixel.order, pixel.number) for pixel in plan.pixels]
+    PartitionInfo.from_healpix(pixels).write_to_file(catalog_path=folder)
+    write_skymap(plan.tally.histogram(), folder)
+    for file in DERIVED_FILES:
+        sync(folder / file)
+
+
+def write_manifest(
+    layout: Layout,
+    given: Mapping[str, Any],
+    *,
+    keys: Sequence[str],
+    columns: Sequence[Column],
+    receipts: Sequence[Receipt],
+    partitions: Sequence[Partition],
+) -> None:
+    """Write manifest.json: what the caller knows of the run, and what was committed."""
+    committed = {
+        "catalog": {"name": layout.name, "version": layout.version},
+        "plan_digest": layout.plan_digest,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "keys": list(keys),
+        "columns": [_plain(column) for column in columns],
+        "rows": _rows(receipts),
+        "flag_counts": _flag_counts(receipts),
+        "tasks": len(receipts),
+        "failures": _failures(receipts),
+        "files": _files(layout.partial, partitions),
+    }
+    content = json.dumps({**given, **committed}, indent=1, ensure_ascii=False)
+    write_atomic(layout.partial / MANIFEST, content.encode())
+
+
+def write_properties(layout: Layout, plan: PixelPlan, partitions: Sequence[Partition]) -> None:
+    """Write hats.properties, whose presence makes the folder a catalog."""
+    from hats.catalog.dataset.table_properties import TableProperties
+    from hats.io.file_io.file_pointer import get_upath
+
+    size = sum(partition.bytes for partition in partitions)
+    about = {
+        "obs_collection": layout.name,
+        "dataproduct_type": "object",
+        "hats_nrows": plan.tally.rows,
+        "hats_col_ra": "ra",
+        "hats_col_dec": "dec",
+        "hats_col_healpix": INDEX.name,
+        "hats_col_healpix_order": 29,
+        "hats_npix_suffix": ".parquet",
+        "hats_order": max(pixel.order for pixel in plan.pixels),
+        "hats_skymap_order": SKY_ORDER,
+        "moc_sky_fraction": len(plan.tally.indexes) / (12 * 4**SKY_ORDER),
+        "hats_max_rows": max(partition.rows for partition in partitions),
+        "hats_max_bytes": max(partition.bytes for partition in partitions),
+        "hats_estsize": size // 1024,
+        "hats_builder": f"abundant, hats v{version('hats')}",
+        "hats_creation_date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MUTC"),
+        "hats_version": "v1.0",
+        "abundant_version": layout.version,
+        "abundant_plan_digest": layout.plan_digest,
+        "abundant_manifest_sha256": sha256_file(layout.partial / MANIFEST),
+    }
+    with atomic_file(layout.partial / PROPERTIES) as temporary:
+        TableProperties(**about).to_properties_file_path(
+            get_upath(temporary), initial_comments="HATS catalog"
+        )
+
+
+def _plain(column: Column) -> dict[str, str]:
+    about = {"unit": column.unit, "ucd": column.ucd, "description": column.description}
+    return {"name": column.name, "type": str(column.type), **about}
+
+
+def _width(column: str, widths: Mapping[str, int]) -> int:
+    """Characters of the longest text; astropy reads NULL as the text "None", hence at least 4."""
+    return max(4, widths.get(column, 0))
+
+
+def _failures(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:
+    failed = (receipt for receipt in receipts if receipt.status == "failed")
+    return [{"task_id": one.task_id, "rows": one.rows, "reason": one.reason} for one in failed]
+
+
+def _rows(receipts: Iterable[Receipt]) -> dict[str, int]:
+    rows = {"total": 0, "ok": 0, "flagged": 0, "no_result": 0}
+    for receipt in receipts:
+        rows["total"] += receipt.rows
+        rows["ok"] += receipt.ok
+        rows["flagged"] += receipt.flagged
+        rows["no_result"] += receipt.no_result
+    return rows
+
+
+def _flag_counts(receipts: Iterable[Receipt]) -> dict[str, int]:
+    counts: dict[int, int] = {}
+    for receipt in receipts:
+        for bit, rows in receipt.flag_counts.items():
+            counts[int(bit)] = counts.get(int(bit), 0) + rows
+    return {str(bit): counts[bit] for bit in sorted(counts)}
+
+
+def _files(folder: Path, partitions: Iterable[Partition]) -> dict[str, dict[str, Any]]:
+    listed = {p.path: {"rows": p.rows, "bytes": p.bytes, "sha256": p.sha256} for p in partitions}
+    for file in DERIVED_FILES:
+        path = folder / file
+        listed[file] = {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    return listed

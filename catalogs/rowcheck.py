@@ -1,0 +1,139 @@
+"""The checks on the rows of one partition: in its pixel, in order, positions, NULLs, and their counts."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from catalogs.pixels import INDEX_ORDER
+from catalogs.shuffle import row_order
+from catalogs.stage import NO_RESULT, flag_counts, outcomes
+from engine.columns import healpix29
+
+LABEL_NO_RESULT = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """Rows by outcome and by flag bit; they add up."""
+
+    rows: int = 0
+    ok: int = 0
+    flagged: int = 0
+    no_result: int = 0
+    flag_counts: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> "Sums":
+        """The sums of some rows."""
+        return cls(rows=len(rows), **outcomes(rows), flag_counts=flag_counts(rows))
+
+    def __add__(self, other: "Sums") -> "Sums":
+        bits = sorted({*self.flag_counts, *other.flag_counts}, key=int)
+        counts = {bit: self.flag_counts.get(bit, 0) + other.flag_counts.get(bit, 0) for bit in bits}
+        return Sums(
+            rows=self.rows + other.rows,
+            ok=self.ok + other.ok,
+            flagged=self.flagged + other.flagged,
+            no_result=self.no_result + other.no_result,
+            flag_counts=counts,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What one partition holds, and what is wrong with it."""
+
+    sums: Sums
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowChecks:
+    """What the manifest says that the checks need. `columns` holds (name, type as text)."""
+
+    keys: tuple[str, ...]
+    columns: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, manifest: Mapping[str, Any]) -> "RowChecks":
+        """The checks for a catalog with this manifest."""
+        columns = tuple((column["name"], column["type"]) for column in manifest["columns"])
+        return cls(keys=tuple(manifest["keys"]), columns=columns)
+
+    def run(self, path: Path, name: str) -> Found:
+        """Check a partition, one row group in memory at a time.
+
+        OSError, ArrowException or ValueError (a declination of 200) when the bytes make no sense.
+        """
+        with pq.ParquetFile(path) as file:
+            columns = tuple((field.name, str(field.type)) for field in file.schema_arrow)
+            if columns != self.columns:
+                return Found(sums=Sums(), problems=(_difference(columns, self.columns),))
+            return self._rows(file, name)
+
+    def _rows(self, file: pq.ParquetFile, name: str) -> Found:
+        sums, counts, last = Sums(), dict[str, int](), None
+        for number in range(file.num_row_groups):
+            rows = file.read_row_group(number)
+            sums = sums + Sums.of(rows)
+            place = rows.select(["_healpix_29", *self.keys])
+            chain = place if last is None else pa.concat_tables([last, place])
+            last = place.slice(len(place) - 1)
+            found = {**_positions(rows, name), **_order(chain, self.keys), **_values(rows, self._labels())}
+            for what, bad in found.items():
+                counts[what] = counts.get(what, 0) + bad
+        return Found(sums=sums, problems=tuple(f"{bad} {what}" for what, bad in counts.items() if bad))
+
+    def _labels(self) -> list[str]:
+        names = {name for name, _ in self.columns}
+        return [name for name, _ in self.columns if {f"e_{name}", f"flag_{name}"} <= names]
+
+
+def _positions(rows: pa.Table, name: str) -> dict[str, int]:
+    """Rows outside the file's pixel, and rows whose index is not that of their position."""
+    index_N = rows["_healpix_29"].to_numpy()
+    match = re.search(r"Norder=(\d+)/.*Npix=(\d+)\.parquet$", name)
+    order, pixel = (int(match[1]), int(match[2])) if match else (0, -1)
+    ra_N, dec_N = (rows[axis].cast(pa.float64()).fill_null(np.nan).to_numpy() for axis in ("ra", "dec"))
+    return {
+        "rows lie outside the file's pixel": int(np.sum(index_N >> 2 * (INDEX_ORDER - order) != pixel)),
+        "rows have a _healpix_29 that is not that of (ra, dec)": int(
+            np.sum(index_N != healpix29(ra_N, dec_N))
+        ),
+    }
+
+
+def _order(chain: pa.Table, keys: Sequence[str]) -> dict[str, int]:
+    """Rows out of order; the sort is stable, so sorted rows keep their places."""
+    places_N = row_order(chain, keys).to_numpy()
+    return {"rows are not in order": int(np.sum(places_N != np.arange(len(chain))))}
+
+
+def _values(rows: pa.Table, labels: Sequence[str]) -> dict[str, int]:
+    """NaN anywhere, and labels that are NULL without a reason or present in spite of one."""
+    found: dict[str, int] = {}
+    for column in rows.schema:
+        if pa.types.is_floating(column.type):
+            nan = pc.call_function("is_nan", [rows[column.name]])
+            found[f"values of {column.name} are NaN"] = pc.call_function("sum", [nan]).as_py() or 0
+    none_N = (rows["flags"].to_numpy() & NO_RESULT) != 0
+    for label in labels:
+        flag_N = rows[f"flag_{label}"].fill_null(0).to_numpy()
+        excused_N = none_N | ((flag_N & LABEL_NO_RESULT) != 0)
+        null_N = rows[label].is_null().to_numpy()
+        found[f"values of {label} are NULL without a flag"] = int(np.sum(null_N & ~excused_N))
+        found[f"values of {label} are there though flagged NO_RESULT"] = int(np.sum(~null_N & excused_N))
+    return found
+
+
+def _difference(found: Sequence[tuple[str, str]], said: Sequence[tuple[str, str]]) -> str:
+    lacks = sorted({f"{name} {kind}" for name, kind in said} - {f"{name} {kind}" for name, kind in found})
+    extra = sorted({f"{name} {kind}" for name, kind in found} - {f"{name} {kind}" for name, kind in said})
+    return f"its columns are not the manifest's: lacks {lacks or 'none'}, has besides {extra or 'none'}"

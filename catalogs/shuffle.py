@@ -1,0 +1,131 @@
+"""Staged files -> sorted partitions, out of core.
+
+split reads each staged file once and writes one Arrow file per group, one record batch per pixel. reduce
+collects a pixel's batches, sorts and writes them. Both skip what is already there, and are functions of
+values alone, so that any map can run them anywhere.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from catalogs.layout import atomic_file, sha256_file, write_atomic, write_partition
+from catalogs.pixels import Group, Pixel, PixelPlan
+
+SLOTS = b"slots"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """A group's rows by pixel: batch number i of the file belongs to pixel number `slots[i]`."""
+
+    path: Path
+    slots: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What makes one partition: its pixel and the split files that hold rows of it."""
+
+    slot: int
+    pixel: Pixel
+    splits: tuple[Split, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where partitions go and how their rows are ordered. `done` keeps a small record of each."""
+
+    folder: Path
+    done: Path
+    schema: pa.Schema
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """One partition on disk."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+def split(group: Group, plan: PixelPlan, folder: Path) -> Split:
+    """Sort a group's rows by pixel into one file; a file that is there is complete and is kept."""
+    path = folder / f"{group.label}.arrow"
+    if path.exists():
+        with pa.ipc.open_file(path) as file:
+            return Split(path=path, slots=_slots(file.schema))
+    table = pa.concat_tables(_read(file) for file in group.files).combine_chunks()
+    slot_N = plan.slots(table["_healpix_29"].to_numpy())
+    order_N = np.argsort(slot_N, kind="stable")
+    slots, starts = np.unique(slot_N[order_N], return_index=True)
+    table = table.take(order_N).replace_schema_metadata({SLOTS: json.dumps(slots.tolist())})
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    stops = [*starts[1:], len(table)]
+    with atomic_file(path) as temporary, pa.ipc.new_file(temporary, table.schema, options=options) as writer:
+        for start, stop in zip(starts, stops, strict=True):
+            writer.write_table(table.slice(start, stop - start).combine_chunks())
+    return Split(path=path, slots=tuple(slots.tolist()))
+
+
+def parts(pixels: Sequence[Pixel], splits: Sequence[Split]) -> tuple[Part, ...]:
+    """For every pixel the split files that hold rows of it."""
+    holders: list[list[Split]] = [[] for _ in pixels]
+    for one in sorted(splits, key=lambda one: one.path.name):
+        for slot in one.slots:
+            holders[slot].append(one)
+    return tuple(
+        Part(slot=slot, pixel=pixel, splits=tuple(holders[slot])) for slot, pixel in enumerate(pixels)
+    )
+
+
+def reduce(part: Part, target: Target) -> Partition:
+    """Write one partition, sorted by index and keys; kept as it is when its record and bytes agree.
+
+    The order is total because keys are unique, so the bytes do not depend on how rows arrived.
+    """
+    path, record = target.folder / part.pixel.path, target.done / f"{part.slot:06d}.json"
+    if path.exists() and record.exists():
+        known = Partition(**json.loads(record.read_bytes()))
+        if known.path == part.pixel.path and known.sha256 == sha256_file(path):
+            return known
+    batches = [_batch(one, part.slot) for one in part.splits]
+    table = pa.Table.from_batches(batches).combine_chunks()
+    table = table.take(row_order(table, target.keys))
+    table = pa.Table.from_arrays(table.columns, schema=target.schema)
+    write_partition(path, table)
+    made = Partition(
+        path=part.pixel.path, rows=len(table), bytes=path.stat().st_size, sha256=sha256_file(path)
+    )
+    plain = {"path": made.path, "rows": made.rows, "bytes": made.bytes, "sha256": made.sha256}
+    write_atomic(record, json.dumps(plain).encode())
+    return made
+
+
+def row_order(table: pa.Table, keys: Sequence[str]) -> pa.Array:
+    """The positions of the rows in a catalog's order: by index, then by keys, NULL last."""
+    by = [(name, "ascending") for name in ("_healpix_29", *keys)]
+    return pc.call_function("sort_indices", [table], pc.SortOptions(sort_keys=by))
+
+
+def _read(path: Path) -> pa.Table:
+    with pq.ParquetFile(path) as file:
+        return file.read()
+
+
+def _batch(one: Split, slot: int) -> pa.RecordBatch:
+    with pa.ipc.open_file(pa.memory_map(str(one.path))) as file:
+        return file.get_batch(one.slots.index(slot)).replace_schema_metadata(None)
+
+
+def _slots(schema: pa.Schema) -> tuple[int, ...]:
+    return tuple(json.loads(schema.metadata[SLOTS]))

@@ -1,0 +1,175 @@
+"""verify(): is a published catalog what its manifest says? From disk alone, all problems at once."""
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catalogs.layout import DATASET, MANIFEST, PROPERTIES, sha256_file
+from catalogs.rowcheck import RowChecks, Sums
+from catalogs.sql import duplicates
+from engine.errors import VerifyError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyReport:
+    """What was found on disk, all of it as it should be."""
+
+    path: Path
+    rows: int
+    ok: int
+    flagged: int
+    no_result: int
+    files: int
+    bytes: int
+
+
+@dataclass(slots=True, kw_only=True)
+class _Findings:
+    folder: Path
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, where: str, what: str) -> None:
+        """Note one problem of one file."""
+        self.problems.append(f"{where}: {what}")
+
+
+def verify(catalog: Path | str) -> VerifyReport:
+    """Check files, checksums, schema, counts, positions, order, keys and NULLs of a published catalog.
+
+    VerifyError lists every problem found, each with its file and counts. Row groups are streamed.
+    """
+    folder = Path(catalog)
+    findings = _Findings(folder=folder)
+    manifest = _manifest(folder, findings)
+    sums = Sums()
+    if manifest is not None:
+        _check_properties(folder, manifest, findings)
+        _check_files(folder, manifest["files"], findings)
+        sums = _check_partitions(folder, manifest, findings)
+        _check_totals(manifest, sums, findings)
+        _check_keys(folder, manifest, findings)
+    if findings.problems:
+        listed = "\n".join(f"  {problem}" for problem in findings.problems)
+        raise VerifyError(f"{folder}: {len(findings.problems)} problems:\n{listed}")
+    assert manifest is not None
+    size = sum(file["bytes"] for file in manifest["files"].values())
+    return VerifyReport(
+        path=folder,
+        rows=sums.rows,
+        ok=sums.ok,
+        flagged=sums.flagged,
+        no_result=sums.no_result,
+        files=len(manifest["files"]),
+        bytes=size,
+    )
+
+
+def _manifest(folder: Path, findings: _Findings) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        if missing := {"files", "rows", "keys", "columns", "plan_digest", "flag_counts"} - set(manifest):
+            raise ValueError(f"lacks {', '.join(sorted(missing))}")
+    except (OSError, ValueError) as error:
+        findings.add(MANIFEST, f"cannot be read: {error}")
+        if not (folder / PROPERTIES).exists():
+            findings.add(PROPERTIES, "is missing")
+        return None
+    return manifest
+
+
+def _check_properties(folder: Path, manifest: Mapping[str, Any], findings: _Findings) -> None:
+    try:
+        lines = (folder / PROPERTIES).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        findings.add(PROPERTIES, "is missing: the catalog was not committed")
+        return
+    said = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+    expected = {
+        "hats_nrows": str(manifest["rows"]["total"]),
+        "abundant_plan_digest": manifest["plan_digest"],
+        "abundant_manifest_sha256": sha256_file(folder / MANIFEST),
+    }
+    for key, value in expected.items():
+        if said.get(key) != value:
+            findings.add(PROPERTIES, f"{key} is {said.get(key)}, the manifest says {value}")
+
+
+def _check_files(folder: Path, listed: Mapping[str, Any], findings: _Findings) -> None:
+    """Every listed file is there with its bytes, and no other partition lies among them."""
+    for name, file in listed.items():
+        path = folder / name
+        if not path.is_file():
+            findings.add(name, "is missing")
+        elif path.stat().st_size != file["bytes"]:
+            findings.add(name, f"has {path.stat().st_size} bytes, the manifest says {file['bytes']}")
+        elif (found := sha256_file(path)) != file["sha256"]:
+            findings.add(name, f"sha256 is {found[:12]}, the manifest says {file['sha256'][:12]}")
+    present = {path.relative_to(folder).as_posix() for path in (folder / DATASET).rglob("*.parquet")}
+    for name in sorted(present - set(listed)):
+        findings.add(name, "is not in the manifest")
+
+
+def _check_partitions(folder: Path, manifest: Mapping[str, Any], findings: _Findings) -> Sums:
+    total = Sums()
+    checks = RowChecks.of(manifest)
+    for name in _partitions(folder, manifest):
+        try:
+            found = checks.run(folder / name, name)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            findings.add(name, f"cannot be read: {str(error).splitlines()[0]}")
+            continue
+        for problem in found.problems:
+            findings.add(name, problem)
+        if found.sums.rows != manifest["files"][name]["rows"]:
+            findings.add(
+                name, f"has {found.sums.rows} rows, the manifest says {manifest['files'][name]['rows']}"
+            )
+        total = total + found.sums
+    return total
+
+
+def _check_totals(manifest: Mapping[str, Any], sums: Sums, findings: _Findings) -> None:
+    said = manifest["rows"]
+    on_disk = {"total": sums.rows, "ok": sums.ok, "flagged": sums.flagged, "no_result": sums.no_result}
+    for kind, rows in on_disk.items():
+        if said.get(kind) != rows:
+            findings.add(MANIFEST, f"says {said.get(kind)} rows {kind}, on disk are {rows}")
+    if said.get("total") != sum(said.get(kind, 0) for kind in ("ok", "flagged", "no_result")):
+        findings.add(MANIFEST, f"rows do not add up: {said}")
+    if manifest["flag_counts"] != sums.flag_counts:
+        findings.add(MANIFEST, f"flag counts are {manifest['flag_counts']}, on disk {sums.flag_counts}")
+
+
+def _check_keys(folder: Path, manifest: Mapping[str, Any], findings: _Findings) -> None:
+    files = [folder / name for name in _readable(folder, manifest)]
+    if not files:
+        return
+    with tempfile.TemporaryDirectory(prefix="abundant-verify-") as spill:
+        try:
+            found = duplicates(files, manifest["keys"], Path(spill))
+        except duckdb.Error as error:
+            findings.add(DATASET, f"keys cannot be read: {str(error).splitlines()[0]}")
+            return
+    if found.keys:
+        findings.add(DATASET, f"{found.keys} keys occur more than once:\n{found}")
+
+
+def _partitions(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    names: Sequence[str] = [name for name, file in manifest["files"].items() if "rows" in file]
+    yield from (name for name in names if (folder / name).is_file())
+
+
+def _readable(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
+    for name in _partitions(folder, manifest):
+        try:
+            pq.read_metadata(folder / name)
+        except (OSError, pa.ArrowException):
+            continue
+        yield name

@@ -1,0 +1,1 @@
+"""Spectrum -> labels. Start reading at route.py."""

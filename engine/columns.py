@@ -1,0 +1,278 @@
+"""Every column that this program reads into or writes out of a table, once.
+
+The same records make Arrow schemas, Parquet metadata, VOTable fields, SQL and the documentation.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+from astropy import units as u
+from astropy.coordinates import Latitude, Longitude
+from cdshealpix.nested import lonlat_to_healpix
+
+from engine.types import Arm, Column, Label
+
+POSITION = (
+    Column(
+        name="ra",
+        type=pa.float64(),
+        unit="deg",
+        ucd="pos.eq.ra;meta.main",
+        description="Right ascension, ICRS",
+    ),
+    Column(
+        name="dec", type=pa.float64(), unit="deg", ucd="pos.eq.dec;meta.main", description="Declination, ICRS"
+    ),
+)
+
+SCALARS = (
+    Column(
+        name="gaia_source_id",
+        type=pa.int64(),
+        ucd="meta.id",
+        description="Gaia source_id; NULL without a match",
+    ),
+    Column(
+        name="phot_g_mean_mag", type=pa.float32(), unit="mag", ucd="phot.mag;em.opt", description="Gaia G"
+    ),
+    Column(
+        name="phot_bp_mean_mag", type=pa.float32(), unit="mag", ucd="phot.mag;em.opt.B", description="Gaia BP"
+    ),
+    Column(
+        name="phot_rp_mean_mag", type=pa.float32(), unit="mag", ucd="phot.mag;em.opt.R", description="Gaia RP"
+    ),
+    Column(
+        name="parallax",
+        type=pa.float32(),
+        unit="mas",
+        ucd="pos.parallax",
+        description="Gaia parallax, no zero-point correction",
+    ),
+    Column(
+        name="ebv",
+        type=pa.float32(),
+        unit="mag",
+        ucd="phot.color.excess",
+        description="E(B-V) of the whole column of dust",
+    ),
+    Column(
+        name="object_type",
+        type=pa.string(),
+        ucd="meta.code.class",
+        description="What the fibre pointed at: TGT, SKY, … ('' = unassigned)",
+    ),
+    Column(
+        name="spectype",
+        type=pa.string(),
+        ucd="src.class",
+        description="Class that the survey's redshift fitter found; NULL if unknown",
+    ),
+    Column(
+        name="instrument_status",
+        type=pa.int32(),
+        ucd="meta.code.qual",
+        description="The survey's own status bits of the fibre or exposure",
+    ),
+    Column(
+        name="rv",
+        type=pa.float32(),
+        unit="km.s**-1",
+        ucd="spect.dopplerVeloc",
+        description="Radial velocity removed before inference",
+    ),
+    Column(
+        name="rv_err",
+        type=pa.float32(),
+        unit="km.s**-1",
+        ucd="stat.error;spect.dopplerVeloc",
+        description="Its 1-sigma error",
+    ),
+    Column(
+        name="rv_source",
+        type=pa.string(),
+        ucd="meta.ref",
+        description="Where rv comes from: rvtab, redrock, table; NULL if none",
+    ),
+    Column(
+        name="rv_warn",
+        type=pa.int32(),
+        ucd="meta.code.qual",
+        description="Warning bits of the velocity's own pipeline, 0 = none",
+    ),
+    Column(
+        name="rv_check",
+        type=pa.float32(),
+        unit="km.s**-1",
+        ucd="spect.dopplerVeloc",
+        description="A second opinion on rv, where there is one",
+    ),
+    Column(
+        name="row_in_shard", type=pa.int32(), ucd="meta.record", description="Row of the input file, from 0"
+    ),
+)
+
+INDEX = Column(
+    name="_healpix_29",
+    type=pa.int64(),
+    ucd="pos.healpix",
+    description="HEALPix nested index of order 29; 0 without a position",
+)
+
+PREPARED = (
+    Column(
+        name="snr",
+        type=pa.float32(),
+        ucd="stat.snr",
+        description="Median over good pixels of flux * sqrt(ivar), per pixel of the model's grid",
+    ),
+    Column(
+        name="good_fraction",
+        type=pa.float32(),
+        ucd="stat.value",
+        description="Share of the model's pixels that carry good flux",
+    ),
+)
+
+OUTCOME = (
+    Column(
+        name="flags", type=pa.int32(), ucd="meta.code.qual", description="Row flags; bits in `abundant flags`"
+    ),
+    Column(
+        name="flag_warn", type=pa.bool_(), ucd="meta.code.qual", description="A flag of severity warn is set"
+    ),
+    Column(
+        name="flag_bad",
+        type=pa.bool_(),
+        ucd="meta.code.qual",
+        description="A flag of severity bad is set: do not use",
+    ),
+    Column(
+        name="shard_id",
+        type=pa.string(),
+        ucd="meta.id;meta.file",
+        description="The input file, by relative path and size",
+    ),
+    Column(name="task_id", type=pa.string(), ucd="meta.id", description="The task that made this row"),
+)
+
+KNOWN_LABELS = {
+    "teff": ("K", "phys.temperature.effective", "Effective temperature"),
+    "logg": ("log(cm.s**-2)", "phys.gravity", "Surface gravity"),
+    "m_h": ("dex", "phys.abund.Z", "Metallicity [M/H]"),
+    "alpha_m": ("dex", "phys.abund", "[alpha/M]"),
+    "alpha_fe": ("dex", "phys.abund", "[alpha/Fe]"),
+    "a_li": ("dex", "phys.abund", "Lithium abundance A(Li)"),
+    "dist": ("pc", "pos.distance", "Distance"),
+    "parallax_nn": ("mas", "pos.parallax", "Parallax from the spectrum"),
+}
+
+
+def describe_label(name: str) -> tuple[str, str, str]:
+    """Unit, UCD and description of a label by its name; [X/H] and [X/Fe] follow from the pattern.
+
+    ValueError for a name that is neither known nor of the form <element>_h or <element>_fe.
+    """
+    if name in KNOWN_LABELS:
+        return KNOWN_LABELS[name]
+    element, _, base = name.rpartition("_")
+    if element and base in ("h", "fe"):
+        return "dex", f"phys.abund.{element.capitalize()}", f"[{element.capitalize()}/{base.capitalize()}]"
+    raise ValueError(
+        f"label {name!r} is unknown; known: {', '.join(KNOWN_LABELS)}, <element>_h, <element>_fe"
+    )
+
+
+def label_columns(label: Label) -> tuple[Column, ...]:
+    """The five columns of one label: x, e_x, e_x_model, e_x_noise, flag_x."""
+    name, unit, error = label.name, label.unit, f"stat.error;{label.ucd}"
+    what = label.description
+    calibrated = (
+        "calibrated total" if label.error_scale is not None else "sqrt(model² + noise²), uncalibrated"
+    )
+    return (
+        Column(
+            name=name, type=pa.float32(), unit=unit, ucd=label.ucd, description=f"{what}; NULL = no result"
+        ),
+        Column(
+            name=f"e_{name}",
+            type=pa.float32(),
+            unit=unit,
+            ucd=error,
+            description=f"1-sigma error of {name}: {calibrated}",
+        ),
+        Column(
+            name=f"e_{name}_model",
+            type=pa.float32(),
+            unit=unit,
+            ucd=error,
+            description=f"Spread of {name} over the draws",
+        ),
+        Column(
+            name=f"e_{name}_noise",
+            type=pa.float32(),
+            unit=unit,
+            ucd=error,
+            description=f"Noise that the network predicts for {name}; NULL if it predicts none",
+        ),
+        Column(
+            name=f"flag_{name}",
+            type=pa.int16(),
+            ucd="meta.code.qual",
+            description=f"1: {name} below, 2: above the training range; 4: no result",
+        ),
+    )
+
+
+def spectra_columns(keys: Iterable[Column], arms: Iterable[Arm]) -> tuple[Column, ...]:
+    """The columns of a batch of spectra: keys, position, scalars, then flux, ivar, mask of each arm."""
+    arrays = (column for arm in arms for column in _arm_columns(arm))
+    return (*keys, *POSITION, *SCALARS, *arrays)
+
+
+def _arm_columns(arm: Arm) -> tuple[Column, ...]:
+    tensor = lambda kind: pa.fixed_shape_tensor(kind, [arm.grid.pixels])  # noqa: E731
+    return (
+        Column(
+            name=f"flux_{arm.name}",
+            type=tensor(pa.float32()),
+            ucd="phot.flux.density;em.wl",
+            description=f"Flux, arm {arm.name}",
+        ),
+        Column(
+            name=f"ivar_{arm.name}",
+            type=tensor(pa.float32()),
+            ucd="stat.weight",
+            description=f"Inverse variance, arm {arm.name}",
+        ),
+        Column(
+            name=f"mask_{arm.name}",
+            type=tensor(pa.int32()),
+            ucd="meta.code.qual",
+            description=f"Pixel mask, arm {arm.name}; 0 = good",
+        ),
+    )
+
+
+def catalog_columns(keys: Iterable[Column], labels: Iterable[Label]) -> tuple[Column, ...]:
+    """The columns of a catalog, in their order on disk."""
+    per_label = (column for label in labels for column in label_columns(label))
+    return (INDEX, *keys, *POSITION, *per_label, *PREPARED, *SCALARS, *OUTCOME)
+
+
+def schema(columns: Iterable[Column]) -> pa.Schema:
+    """The Arrow schema of some columns; units, UCDs and descriptions travel as field metadata."""
+    fields = []
+    for column in columns:
+        about = {"unit": column.unit, "ucd": column.ucd, "description": column.description}
+        fields.append(pa.field(column.name, column.type, metadata={k: v for k, v in about.items() if v}))
+    return pa.schema(fields)
+
+
+def healpix29(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """HEALPix nested order-29 indices (int64) of ICRS positions in degrees; 0 where one is not finite."""
+    known = np.isfinite(ra) & np.isfinite(dec)
+    index = np.zeros(len(ra), np.int64)
+    lon, lat = Longitude(ra[known], u.deg), Latitude(dec[known], u.deg)
+    index[known] = np.asarray(lonlat_to_healpix(lon, lat, depth=29), dtype=np.int64)
+    return index

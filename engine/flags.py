@@ -1,0 +1,212 @@
+"""The flag registry, and flag(): the only place where row bits are set.
+
+Bits are append-only: a published bit keeps its meaning for ever. Conditions never divide by a value.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from engine.support import ABOVE, BELOW, NO_LABEL, label_bits
+from engine.types import Bools, Estimates, Flags, Inputs, Ints, Label
+
+LOW_SNR_BELOW = 10.0
+FEW_GOOD_PIXELS_BELOW = 0.5
+RV_DISAGREES_ABOVE_KMS = 100.0
+MANY_SPIKES_FROM = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is known of a batch when its flags are set."""
+
+    spectra: pa.Table
+    inputs: Inputs
+    estimates: Estimates
+    label_outside_N: Bools
+
+    def column(self, name: str, missing: float) -> np.ndarray:
+        """A numeric column of the batch, with `missing` where it is NULL."""
+        return self.spectra[name].fill_null(missing).to_numpy()
+
+    def text(self, name: str) -> np.ndarray:
+        """A string column of the batch as objects, None where it is NULL."""
+        return np.array(self.spectra[name].to_pylist(), dtype=object)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flag:
+    """One bit: its severity, the condition that sets it, and the sentence an astronomer reads."""
+
+    bit: int
+    name: str
+    severity: Literal["info", "warn", "bad"]
+    text: str
+    condition: Callable[[Facts], Bools]
+
+    @property
+    def value(self) -> int:
+        """The bit as a number."""
+        return 1 << self.bit
+
+
+def _never(facts: Facts) -> Bools:
+    return np.zeros(len(facts.spectra), bool)
+
+
+def _rv_doubtful(facts: Facts) -> Bools:
+    rv, check = facts.column("rv", np.nan), facts.column("rv_check", np.nan)
+    return (facts.column("rv_warn", 0) != 0) | (np.abs(rv - check) > RV_DISAGREES_ABOVE_KMS)
+
+
+def _without_position(facts: Facts) -> Bools:
+    return ~(np.isfinite(facts.column("ra", np.nan)) & np.isfinite(facts.column("dec", np.nan)))
+
+
+FLAGS: tuple[Flag, ...] = (
+    Flag(
+        bit=0,
+        name="NO_RESULT",
+        severity="bad",
+        text="No label could be computed; every label is NULL and another bit says why",
+        condition=lambda f: ~f.estimates.usable_N,
+    ),
+    Flag(
+        bit=1,
+        name="NO_GOOD_PIXELS",
+        severity="bad",
+        text="No pixel carries unmasked flux with positive ivar: a dead fibre",
+        condition=lambda f: f.inputs.spectra.good_fraction_N == 0,
+    ),
+    Flag(
+        bit=2,
+        name="FEW_GOOD_PIXELS",
+        severity="warn",
+        text=f"Less than {FEW_GOOD_PIXELS_BELOW:.0%} of the model's pixels carry good flux",
+        condition=lambda f: f.inputs.spectra.good_fraction_N < FEW_GOOD_PIXELS_BELOW,
+    ),
+    Flag(
+        bit=3,
+        name="TASK_FAILED",
+        severity="bad",
+        text="The input file could not be read; the manifest gives the reason",
+        condition=_never,
+    ),
+    Flag(
+        bit=4,
+        name="INSTRUMENT_BAD",
+        severity="bad",
+        text="The survey's own fibre status is not zero (instrument_status)",
+        condition=lambda f: f.column("instrument_status", 0) != 0,
+    ),
+    Flag(
+        bit=5,
+        name="NOT_A_TARGET",
+        severity="bad",
+        text="The fibre was on sky, stuck or unassigned (object_type is not TGT)",
+        condition=lambda f: f.text("object_type") != "TGT",
+    ),
+    Flag(
+        bit=6,
+        name="NOT_A_STAR",
+        severity="bad",
+        text="The survey's redshift fitter found a class other than STAR",
+        condition=lambda f: np.array([kind not in (None, "STAR") for kind in f.text("spectype")], bool),
+    ),
+    Flag(
+        bit=7,
+        name="NO_VELOCITY",
+        severity="warn",
+        text="No radial velocity is known; the spectrum was taken to be at rest",
+        condition=lambda f: f.spectra["rv"].is_null().to_numpy(),
+    ),
+    Flag(
+        bit=8,
+        name="VELOCITY_DOUBTFUL",
+        severity="warn",
+        text=f"Its pipeline warns, or rv and rv_check differ by more than {RV_DISAGREES_ABOVE_KMS:.0f} km/s",
+        condition=_rv_doubtful,
+    ),
+    Flag(
+        bit=9,
+        name="LOW_SNR",
+        severity="warn",
+        text=f"snr is below {LOW_SNR_BELOW:.0f}",
+        condition=lambda f: ~(f.inputs.spectra.snr_N >= LOW_SNR_BELOW),
+    ),
+    Flag(
+        bit=10,
+        name="OUTSIDE_TRAINING",
+        severity="warn",
+        text="A label lies outside the training range; flag_<label> says which and on which side",
+        condition=lambda f: f.label_outside_N,
+    ),
+    Flag(
+        bit=11,
+        name="UNCALIBRATED",
+        severity="warn",
+        text="Errors are raw spreads, known to be too small: the bundle is not calibrated for this sampling",
+        condition=lambda f: np.full(len(f.spectra), not f.estimates.calibrated),
+    ),
+    Flag(
+        bit=12,
+        name="NONFINITE_FLUX",
+        severity="info",
+        text="NaN or infinite flux or ivar was found and masked",
+        condition=lambda f: f.inputs.spectra.nonfinite_N > 0,
+    ),
+    Flag(
+        bit=13,
+        name="SPIKES",
+        severity="warn",
+        text=f"{MANY_SPIKES_FROM} or more pixels were masked for unphysical flux (cosmics, bad sky)",
+        condition=lambda f: f.inputs.spectra.spikes_N >= MANY_SPIKES_FROM,
+    ),
+    Flag(
+        bit=14,
+        name="NO_CONTINUUM",
+        severity="bad",
+        text="Too little of the spectrum has a positive continuum to normalise it",
+        condition=lambda f: ~f.inputs.usable_N & (f.inputs.spectra.good_fraction_N > 0),
+    ),
+    Flag(
+        bit=15,
+        name="POSITION_MISSING",
+        severity="warn",
+        text="The file gives no finite position; ra and dec are NULL and the row sits in pixel 0",
+        condition=_without_position,
+    ),
+)
+
+BY_NAME = {flag.name: flag for flag in FLAGS}
+
+
+def flag(spectra: pa.Table, inputs: Inputs, estimates: Estimates, labels: tuple[Label, ...]) -> Flags:
+    """The bits of N rows, by row and by label."""
+    label_NL = label_bits(estimates, labels)
+    outside_N = ((label_NL & (BELOW | ABOVE)) != 0).any(axis=1)
+    facts = Facts(spectra=spectra, inputs=inputs, estimates=estimates, label_outside_N=outside_N)
+    row_N = np.zeros(len(spectra), np.int32)
+    for entry in FLAGS:
+        row_N |= np.where(entry.condition(facts), entry.value, 0).astype(np.int32)
+    return _with_summaries(row_N, label_NL)
+
+
+def task_failed(rows: int, labels: int) -> Flags:
+    """The bits of the rows of a task that could not be read."""
+    bits = BY_NAME["NO_RESULT"].value | BY_NAME["TASK_FAILED"].value
+    return _with_summaries(np.full(rows, bits, np.int32), np.full((rows, labels), NO_LABEL, np.int16))
+
+
+def _with_summaries(row_N: Ints, label_NL: npt.NDArray[np.int16]) -> Flags:
+    warn, bad = (sum(e.value for e in FLAGS if e.severity == severity) for severity in ("warn", "bad"))
+    return Flags(row_N=row_N, warn_N=(row_N & warn) != 0, bad_N=(row_N & bad) != 0, label_NL=label_NL)
+
+
+def names(bits: int) -> list[str]:
+    """The names of the bits that are set, in bit order."""
+    return [entry.name for entry in FLAGS if bits & entry.value]

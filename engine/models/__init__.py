@@ -1,0 +1,6 @@
+"""The models, one file each. Add one: write the file, add its line to MODELS."""
+
+from engine.models.architecture import Architecture
+from engine.models.desi_mlp import DESI_MLP_4, DESI_MLP_5
+
+MODELS: dict[str, Architecture] = {model.name: model for model in (DESI_MLP_4, DESI_MLP_5)}

@@ -1,0 +1,130 @@
+"""A fitted model, ready to use on one survey."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from engine.columns import catalog_columns, describe_label
+from engine.errors import BundleError
+from engine.models import MODELS
+from engine.models.architecture import Architecture
+from engine.models.bundle import load_card, load_weights
+from engine.models.card import Card
+from engine.prepare.scale import Affine
+from engine.spec import Sampling
+from engine.types import Column, Derived, Inputs, Label, Normalised, Spectrograph
+
+# With less than this share of good pixels a spectrum says too little to normalise or to label.
+LEAST_GOOD_FRACTION = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """An architecture with what was fitted: scalers, labels with ranges and calibration.
+
+    `labels` holds the network's outputs and then the derived labels; `columns` are those of a catalog
+    that this model makes of this survey.
+    """
+
+    architecture: Architecture
+    spectrograph: Spectrograph
+    pixel_scale: Affine
+    label_scale: Affine
+    labels: tuple[Label, ...]
+    derived: tuple[Derived, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the bundle's calibration holds for the sampling that is used."""
+        return all(label.error_scale is not None for label in self.labels)
+
+    def prepare(self, spectra: pa.Table) -> Inputs:
+        """What the network sees of N spectra, and what preparing them found out."""
+        grid = self.architecture.grid
+        return scale_inputs(self.architecture.normalise(spectra, self.spectrograph, grid), self.pixel_scale)
+
+
+def scale_inputs(spectra: Normalised, pixel_scale: Affine) -> Inputs:
+    """Scaled pixels; missing ones sit at 0, the median star of the training set."""
+    usable_N = spectra.good_fraction_N >= LEAST_GOOD_FRACTION
+    x_NP = pixel_scale.apply(spectra.flux_NP)
+    x_NP *= (spectra.ivar_NP > 0) & usable_N[:, None]
+    return Inputs(x_NP=x_NP, usable_N=usable_N, spectra=spectra)
+
+
+def load_model(
+    folder: Path, *, keys: tuple[Column, ...], spectrograph: Spectrograph, sampling: Sampling
+) -> tuple[Model, tuple[nn.Sequential, ...]]:
+    """The model of a bundle and its trained networks; BundleError when the parts do not fit together."""
+    card = load_card(folder)
+    arrays = load_weights(folder, card)
+    architecture = architecture_of(card)
+    labels = labels_of(card, calibrated=card.sampling == sampling)
+    try:
+        outputs = len(card.labels) - len(card.derived)
+        networks = tuple(_network(card, architecture, arrays, outputs, k) for k in range(card.members))
+        pixel_scale = Affine(centre=arrays["pixel.centre"], scale=arrays["pixel.scale"])
+        label_scale = Affine(centre=arrays["label.centre"], scale=arrays["label.scale"])
+    except (KeyError, RuntimeError, ValidationError) as error:
+        raise BundleError(f"{folder}: weights and card do not fit together: {error}") from error
+    model = Model(
+        architecture=architecture,
+        spectrograph=spectrograph,
+        pixel_scale=pixel_scale,
+        label_scale=label_scale,
+        labels=labels,
+        derived=tuple(Derived(**item.model_dump()) for item in card.derived),
+        columns=catalog_columns(keys, labels),
+    )
+    return model, networks
+
+
+def architecture_of(card: Card) -> Architecture:
+    """The table's entry for a card; BundleError when this version has none."""
+    if card.architecture not in MODELS:
+        known = ", ".join(MODELS)
+        raise BundleError(f"{card.name}: architecture {card.architecture!r} is unknown; known: {known}")
+    return MODELS[card.architecture]
+
+
+def labels_of(card: Card, calibrated: bool) -> tuple[Label, ...]:
+    """The labels of a card, without their calibration where it does not apply."""
+    labels = []
+    for item in card.labels:
+        unit, ucd, _ = describe_label(item.name)
+        if unit != item.unit:
+            raise BundleError(
+                f"{card.name}: label {item.name} is in {item.unit!r}, this program has it in {unit!r}"
+            )
+        labels.append(
+            Label(
+                name=item.name,
+                unit=unit,
+                ucd=ucd,
+                description=item.description,
+                low=item.low,
+                high=item.high,
+                error_scale=item.error_scale if calibrated else None,
+                error_floor=item.error_floor if calibrated else None,
+            )
+        )
+    return tuple(labels)
+
+
+def _network(
+    card: Card, architecture: Architecture, arrays: dict[str, np.ndarray], outputs: int, member: int
+) -> nn.Sequential:
+    hyper = architecture.hyper.model_validate(card.hyper)
+    network = architecture.build(hyper, architecture.grid.pixels, outputs)
+    prefix = f"network.{member}."
+    state = {
+        k.removeprefix(prefix): torch.from_numpy(v.copy()) for k, v in arrays.items() if k.startswith(prefix)
+    }
+    network.load_state_dict(state)
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,124 @@
+"""make_plan(spec): every check that can fail before any work fails here. Nothing has run yet."""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import pairwise
+from typing import Any
+
+from engine.errors import PlanError
+from engine.models.architecture import handshake
+from engine.models.bundle import bundle_digest, load_card, load_weights
+from engine.models.card import Card
+from engine.models.model import architecture_of
+from engine.spec import RunSpec, digest
+from engine.surveys import SURVEYS
+from engine.surveys.survey import Survey
+from engine.types import Shard, Task
+
+# One task is one block of Ray Data; larger blocks than this would be held twice in memory.
+LARGEST_TASK_BYTES = 120 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A run, cut into tasks. `digest` names it: equal digests make equal catalogs."""
+
+    spec: RunSpec
+    digest: str
+    bundle_sha256: str
+    card: Card
+    tasks: tuple[Task, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """Input rows of all tasks, before selection."""
+        return sum(task.stop - task.start for task in self.tasks)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of flux, ivar and mask to read."""
+        return self.rows * SURVEYS[self.spec.survey.name].row_bytes
+
+    def without(self, done: Collection[str]) -> "Plan":
+        """The same plan, its digest included, with only the tasks that are not done."""
+        return replace(self, tasks=tuple(task for task in self.tasks if task.task_id not in done))
+
+    def record(self) -> dict[str, Any]:
+        """What the staging folder and the manifest keep of a plan, as plain values."""
+        return {
+            "digest": self.digest,
+            "engine_version": version("abundant"),
+            "spec": self.spec.model_dump(mode="json", by_alias=True),
+            "bundle_sha256": self.bundle_sha256,
+            "card": self.card.model_dump(mode="json"),
+            "tasks": len(self.tasks),
+            "rows": self.rows,
+        }
+
+
+def make_plan(spec: RunSpec) -> Plan:
+    """The plan of a run; PlanError or BundleError, with the remedy, for everything that cannot work."""
+    survey = survey_of(spec.survey.name)
+    card = load_card(spec.model.bundle)
+    load_weights(spec.model.bundle, card)
+    handshake(architecture_of(card), survey.name, survey.spectrograph)
+    _check_bytes(spec, survey)
+    shards = sorted(survey.list_shards(spec.survey), key=lambda shard: shard.path)
+    tasks = tuple(task for shard in shards for task in cut(shard, spec.tasks.rows))
+    bundle = bundle_digest(spec.model.bundle)
+    parts = [version("abundant"), spec.digest(), bundle, [task.task_id for task in tasks]]
+    return Plan(
+        spec=spec,
+        digest=digest(parts),
+        bundle_sha256=bundle,
+        card=card,
+        tasks=tasks,
+        warnings=tuple(_warnings(spec, card, shards)),
+    )
+
+
+def survey_of(name: str) -> Survey:
+    """The table's entry; PlanError when there is none."""
+    if name not in SURVEYS:
+        raise PlanError(f"survey.name: {name!r} is unknown; known: {', '.join(SURVEYS)}")
+    return SURVEYS[name]
+
+
+def cut(shard: Shard, rows: int) -> list[Task]:
+    """A shard as tasks of at most `rows` rows, as equal as can be; one task for an empty or broken shard."""
+    parts = max(1, -(-shard.rows // rows))
+    edges = [shard.rows * part // parts for part in range(parts + 1)]
+    return [
+        Task(task_id=_task_id(shard, start, stop), shard=shard, start=start, stop=stop)
+        for start, stop in pairwise(edges)
+    ]
+
+
+def _task_id(shard: Shard, start: int, stop: int) -> str:
+    return hashlib.sha256(f"{shard.shard_id}:{start}:{stop}".encode()).hexdigest()[:16]
+
+
+def _check_bytes(spec: RunSpec, survey: Survey) -> None:
+    size = spec.tasks.rows * survey.row_bytes
+    if size > LARGEST_TASK_BYTES:
+        most = LARGEST_TASK_BYTES // survey.row_bytes
+        raise PlanError(
+            f"tasks.rows = {spec.tasks.rows} makes tasks of {size / 2**20:.0f} MiB; at most {most} fit"
+        )
+
+
+def _warnings(spec: RunSpec, card: Card, shards: Sequence[Shard]) -> list[str]:
+    warnings = [f"{shard.path}: {shard.problem}" for shard in shards if shard.problem is not None]
+    if card.sampling is None:
+        warnings.append(
+            f"bundle {card.name} is not calibrated: errors are raw spreads, flag UNCALIBRATED is set"
+        )
+    elif card.sampling != spec.sampling:
+        warnings.append(
+            f"sampling differs from the one that bundle {card.name} was calibrated with "
+            f"(draws = {card.sampling.draws}, seed = {card.sampling.seed}): flag UNCALIBRATED is set"
+        )
+    return warnings

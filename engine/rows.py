@@ -1,0 +1,79 @@
+"""Labels -> catalog rows: the same rows in the same order, none dropped, NULL where there is no number."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from engine.columns import INDEX, healpix29, schema
+from engine.types import Batch, Column, Estimates, Flags, Floats, Inputs, Label
+
+
+def labelled_rows(
+    batch: Batch,
+    *,
+    inputs: Inputs,
+    estimates: Estimates,
+    flags: Flags,
+    labels: Sequence[Label],
+    columns: Sequence[Column],
+) -> pa.Table:
+    """Catalog rows of a batch that was read and labelled."""
+    given = {
+        "snr": _finite(inputs.spectra.snr_N),
+        "good_fraction": pa.array(inputs.spectra.good_fraction_N),
+    }
+    for i, label in enumerate(labels):
+        given |= _label_arrays(label.name, i, estimates)
+    return _assemble(batch, given, flags, labels, columns)
+
+
+def rows_without_result(
+    batch: Batch, *, flags: Flags, labels: Sequence[Label], columns: Sequence[Column]
+) -> pa.Table:
+    """Catalog rows of a batch that could not be read: ids and flags; the rest is NULL."""
+    return _assemble(batch, {}, flags, labels, columns)
+
+
+def _label_arrays(name: str, i: int, estimates: Estimates) -> dict[str, pa.Array]:
+    found = {
+        name: estimates.centre_NL,
+        f"e_{name}": estimates.total_NL,
+        f"e_{name}_model": estimates.model_NL,
+        f"e_{name}_noise": estimates.noise_NL,
+    }
+    absent = ~estimates.usable_N
+    return {key: pa.array(x_NL[:, i], mask=absent) for key, x_NL in found.items() if x_NL is not None}
+
+
+def _assemble(
+    batch: Batch,
+    given: Mapping[str, pa.Array],
+    flags: Flags,
+    labels: Sequence[Label],
+    columns: Sequence[Column],
+) -> pa.Table:
+    spectra, rows = batch.spectra, len(batch.spectra)
+    ra, dec = (_finite(spectra[name].fill_null(np.nan).to_numpy()) for name in ("ra", "dec"))
+    known = {name: spectra[name] for name in spectra.column_names} | dict(given)
+    known |= {f"flag_{label.name}": pa.array(flags.label_NL[:, i]) for i, label in enumerate(labels)}
+    known |= {
+        INDEX.name: pa.array(
+            healpix29(*(x.fill_null(np.nan).to_numpy(zero_copy_only=False) for x in (ra, dec)))
+        ),
+        "ra": ra,
+        "dec": dec,
+        "flags": pa.array(flags.row_N),
+        "flag_warn": pa.array(flags.warn_N),
+        "flag_bad": pa.array(flags.bad_N),
+        "shard_id": pa.repeat(batch.task.shard.shard_id, rows),
+        "task_id": pa.repeat(batch.task.task_id, rows),
+    }
+    target = schema(columns)
+    arrays = [known[field.name] if field.name in known else pa.nulls(rows, field.type) for field in target]
+    return pa.table(arrays, schema=target)
+
+
+def _finite(x_N: Floats) -> pa.Array:
+    """An Arrow array with NULL where the number is not finite."""
+    return pa.array(x_N, mask=~np.isfinite(x_N))

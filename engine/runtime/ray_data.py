@@ -1,0 +1,150 @@
+"""A plan on Ray Data: read tasks feed an actor pool that infers and stages; only receipts come back."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+
+import pyarrow as pa
+import ray
+import ray.data
+import torch
+from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.data.block import BlockMetadata
+from ray.data.datasource import Datasource, ReadTask
+
+from engine.errors import PlanError, RunError
+from engine.plan import Plan
+from engine.runtime.blocks import pack, pack_receipt, unpack, unpack_receipt
+from engine.runtime.worker import read_batch, start_worker
+from engine.spec import Profile, RunSpec
+from engine.surveys import SURVEYS
+from engine.types import Receipt, Sink, Task
+
+# Without progress for this long something is starved (ray#44687 waits for ever by default).
+NO_PROGRESS_S = 300
+
+
+class SpectraSource(Datasource):
+    """One read task, and one block, per task of the plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self._spec = plan.spec
+        self._tasks = plan.tasks
+
+    def estimate_inmemory_data_size(self) -> int:
+        """Bytes of all arrays."""
+        return sum(_block_bytes(self._spec, task) for task in self._tasks)
+
+    def get_read_tasks(
+        self,
+        parallelism: int,  # noqa: ARG002
+        per_task_row_limit: int | None = None,  # noqa: ARG002
+        data_context: DataContext | None = None,  # noqa: ARG002
+    ) -> list[ReadTask]:
+        """A read task per task, whatever parallelism Ray would like: a block must be exactly one task."""
+        return [_read_task(self._spec, task) for task in self._tasks]
+
+
+def _block_bytes(spec: RunSpec, task: Task) -> int:
+    return max(1, (task.stop - task.start) * SURVEYS[spec.survey.name].row_bytes)
+
+
+def _read_task(spec: RunSpec, task: Task) -> ReadTask:
+    def read() -> Iterator[pa.Table]:
+        started = time.perf_counter()
+        yield pack(read_batch(spec, task), started)
+
+    about = BlockMetadata(
+        num_rows=1, size_bytes=_block_bytes(spec, task), input_files=(task.shard.path,), exec_stats=None
+    )
+    return ReadTask(read, about)
+
+
+class Labeller:
+    """The actor: a worker that takes blocks of one task and gives blocks of one receipt."""
+
+    def __init__(self, spec: RunSpec, sink: Sink) -> None:
+        device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+        self._worker = start_worker(spec, sink, device)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        batch, read_seconds = unpack(block)
+        return pack_receipt(self._worker.label(batch, read_seconds))
+
+
+def execute_ray_data(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Receipt]:
+    """Receipts of the plan's tasks as they are done, in any order.
+
+    With the same CPUs for reader and actor, and no GPU, Ray fuses both: spectra never enter the object
+    store. With a GPU on the actor the read stays on CPU tasks and overlaps. RunError if the fusion
+    that should happen does not.
+    """
+    if not plan.tasks:
+        return
+    connect(profile)
+    dataset = _pipeline(plan, sink, profile)
+    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+        yield from map(unpack_receipt, pa.table(batch)["receipt"].to_pylist())
+    _check_fused(dataset, profile)
+
+
+def connect(profile: Profile) -> None:
+    """Join the cluster that RAY_ADDRESS names, else start one on this machine, quietly; once per process."""
+    if ray.is_initialized():
+        return
+    # Ray's notices would drown the progress; what matters comes back as an exception. The C++ core prints
+    # an error for every actor with constructor arguments (ray#53727), whatever happens to them.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    ray.init(
+        object_store_memory=profile.object_store,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+
+
+def pool_size(profile: Profile) -> int:
+    """Actors to start; PlanError when the cluster cannot hold them, instead of Ray's silent wait."""
+    total = ray.cluster_resources()
+    fit = int(total.get("CPU", 0) / profile.cpus)
+    if profile.gpus > 0:
+        # Readers need CPUs beside the actors that hold GPUs.
+        fit = min(fit - 1, int(total.get("GPU", 0) / profile.gpus))
+    size = profile.actors or fit
+    if not 1 <= size <= fit:
+        raise PlanError(
+            f"{size} actors of {profile.cpus:g} CPUs and {profile.gpus:g} GPUs do not fit a cluster with "
+            f"{total.get('CPU', 0):g} CPUs and {total.get('GPU', 0):g} GPUs; lower `actors` in the profile"
+        )
+    return size
+
+
+def _pipeline(plan: Plan, sink: Sink, profile: Profile) -> Dataset:
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = NO_PROGRESS_S
+    size = min(pool_size(profile), len(plan.tasks))
+    spectra = ray.data.read_datasource(
+        SpectraSource(plan), override_num_blocks=len(plan.tasks), num_cpus=profile.cpus
+    )
+    return spectra.map_batches(
+        Labeller,
+        fn_constructor_args=(plan.spec, sink),
+        batch_size=None,
+        batch_format="pyarrow",
+        zero_copy_batch=True,
+        compute=ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=2),
+        num_cpus=profile.cpus,
+        num_gpus=profile.gpus or None,
+    )
+
+
+def _check_fused(dataset: Dataset, profile: Profile) -> None:
+    if profile.gpus == 0 and "->MapBatches(Labeller)" not in dataset.stats():
+        raise RunError(f"Ray Data did not fuse read and actor; its operators were:\n{dataset.stats()}")

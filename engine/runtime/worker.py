@@ -1,0 +1,71 @@
+"""What every runtime does with one task: read it, infer it, stage it."""
+
+import time
+from dataclasses import dataclass
+
+import pyarrow as pa
+import torch
+
+from engine.draw import Bank, thin
+from engine.errors import ShardError, ShardUnavailable, TaskMismatch
+from engine.models.model import Model, load_model
+from engine.route import infer
+from engine.spec import RunSpec
+from engine.surveys import SURVEYS
+from engine.types import Batch, Receipt, Sink, Task
+
+READ_ATTEMPTS = 3
+FIRST_PAUSE_S = 0.2
+
+
+def read_batch(spec: RunSpec, task: Task) -> Batch:
+    """One task's spectra. The one place where a ShardError, and only that, becomes a failed batch."""
+    try:
+        return Batch(task=task, spectra=_read_patiently(spec, task))
+    except ShardError as error:
+        ids = SURVEYS[spec.survey.name].read_ids(spec.survey, task)
+        return Batch(task=task, spectra=ids, failure=f"{type(error).__name__}: {error}")
+
+
+def _read_patiently(spec: RunSpec, task: Task) -> pa.Table:
+    """Read, trying again what may pass; the last attempt's error is raised."""
+    survey = SURVEYS[spec.survey.name]
+    for attempt in range(READ_ATTEMPTS - 1):
+        try:
+            return survey.read(spec.survey, task)
+        except ShardUnavailable:
+            time.sleep(FIRST_PAUSE_S * 2**attempt)
+    return survey.read(spec.survey, task)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A loaded model with a sink: batches in, receipts out."""
+
+    model: Model
+    networks: tuple[Bank, ...]
+    sink: Sink
+
+    def label(self, batch: Batch, read_seconds: float) -> Receipt:
+        """Infer one batch and stage it; TaskMismatch unless every row of it comes back."""
+        start = time.perf_counter()
+        rows = infer(batch, self.model, self.networks)
+        if len(rows) != len(batch.spectra):
+            raise TaskMismatch(f"task {batch.task.task_id}: {len(batch.spectra)} rows in, {len(rows)} out")
+        seconds = {"read": read_seconds, "infer": time.perf_counter() - start}
+        return self.sink.stage(batch.task, rows, failure=batch.failure, seconds=seconds)
+
+
+def start_worker(spec: RunSpec, sink: Sink, device: torch.device) -> Worker:
+    """Load the bundle and thin its networks.
+
+    Arithmetic runs on one thread, so that a label is the same whatever the machine's share of cores.
+    """
+    torch.set_num_threads(1)
+    survey = SURVEYS[spec.survey.name]
+    model, trained = load_model(
+        spec.model.bundle, keys=survey.keys, spectrograph=survey.spectrograph, sampling=spec.sampling
+    )
+    return Worker(
+        model=model, networks=tuple(thin(network, spec.sampling, device) for network in trained), sink=sink
+    )

@@ -1,0 +1,264 @@
+"""TOML -> frozen records. A spec says what to compute, a profile where; both forbid unknown keys.
+
+The keys are settled: later specs add keys and rename none.
+"""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from engine.errors import SpecError
+
+
+class Frozen(BaseModel):
+    """A record that is validated once, never changes, and refuses keys it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True
+    )
+
+
+class Select(Frozen):
+    """Which rows of a file are stars to label."""
+
+    by: Literal["targets", "spectype", "ids", "all"] = "targets"
+    """targets: the survey's star target bits; spectype: Redrock's class; ids: a list; all: every row."""
+    spectype: tuple[str, ...] = ("STAR",)
+    """Redrock classes to keep when by = "spectype"."""
+    path: Path | None = None
+    """Parquet, CSV or FITS table with the id column (DESI: targetid) when by = "ids"."""
+
+
+class Velocity(Frozen):
+    """Where radial velocities come from."""
+
+    source: Literal["rvtab", "redrock", "table", "none"] = Field(default="redrock", alias="from")
+    """rvtab: an mwsall FITS file; redrock: the file beside each coadd; table: Parquet; none: no shift."""
+    path: Path | None = None
+    """The file, for rvtab and table. A table has the survey's id, rv [km/s] and optionally rv_err."""
+
+
+class SurveySpec(Frozen):
+    """The spectra."""
+
+    name: str
+    """A key of the SURVEYS table: see `abundant surveys`."""
+    root: Path
+    """The folder that holds the files. Not part of the hash."""
+    select: Select = Select()
+    """Which rows."""
+    rv: Velocity = Velocity.model_validate({})
+    """Which radial velocities."""
+
+
+class ModelSpec(Frozen):
+    """The network."""
+
+    bundle: Path
+    """A bundle directory: model.safetensors and card.toml."""
+
+
+class Sampling(Frozen):
+    """How the posterior is drawn. The K thinned networks are a pure function of (seed, k, layer)."""
+
+    draws: int = Field(default=100, ge=2, le=10_000)
+    """K, the number of dropout draws per network."""
+    seed: int = Field(default=1, ge=0, lt=2**63)
+    """Key of the counter-based generator."""
+    precision: Literal["float32"] = "float32"
+    """Arithmetic of the network."""
+
+
+class Tasks(Frozen):
+    """How the work is cut. Part of the spec, since the shapes of the arithmetic follow it."""
+
+    rows: int = Field(default=512, ge=1, le=16_384)
+    """The most input rows in one task."""
+
+
+class CatalogSpec(Frozen):
+    """The product."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """Name of the catalog; a folder name."""
+    version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """Version of the catalog; a folder name."""
+    root: Path
+    """The folder under which name/version is published. Not part of the hash."""
+
+
+class Tolerance(Frozen):
+    """How much may go wrong before a commit is refused."""
+
+    failed_tasks: int = Field(default=0, ge=0)
+    """Tasks that may fail. Their rows are published as NO_RESULT where their ids can be read."""
+
+
+class RunSpec(Frozen):
+    """A full inference run: which spectra, which network, which catalog."""
+
+    survey: SurveySpec
+    model: ModelSpec
+    sampling: Sampling = Sampling()
+    tasks: Tasks = Tasks()
+    catalog: CatalogSpec
+    tolerance: Tolerance = Tolerance()
+
+    def digest(self) -> str:
+        """sha256 over everything that can change a number; roots, paths and the tolerance are left out."""
+        roots = {"survey": {"root"}, "catalog": {"root"}, "model": True, "tolerance": True}
+        plain = self.model_dump(mode="json", by_alias=True, exclude=roots)
+        for section in (plain["survey"]["select"], plain["survey"]["rv"]):
+            section["path"] = section["path"] and Path(section["path"]).name
+        return digest(plain)
+
+
+class LabelTable(Frozen):
+    """The labels to learn."""
+
+    path: Path
+    """Parquet table with the survey's key columns or a part of them, and one column per label."""
+    key: tuple[str, ...]
+    """Columns that join the table to the spectra."""
+    names: tuple[str, ...]
+    """Labels in the order of the network's outputs; errors are read from e_<name> where present."""
+    error_floor: dict[str, float] = {}
+    """Added in quadrature to the label's error, in the label's unit. Labels without errors need one."""
+
+
+class Cuts(Frozen):
+    """Which stars are good enough to learn from."""
+
+    min_snr: float = 10.0
+    """Least median S/N per pixel."""
+    min_good_fraction: float = 0.5
+    """Least share of good pixels."""
+
+
+class Split(Frozen):
+    """How stars are shared out, by a hash of their id."""
+
+    validation: float = Field(default=0.1, gt=0, lt=0.5)
+    """Share that chooses the epoch."""
+    calibration: float = Field(default=0.15, gt=0, lt=0.5)
+    """Share that calibrates the errors."""
+    test: float = Field(default=0.15, gt=0, lt=0.5)
+    """Share that is only ever reported on."""
+    seed: int = Field(default=1, ge=0)
+    """Salt of the hash."""
+
+
+class NetworkSpec(Frozen):
+    """Which network to train."""
+
+    name: str
+    """A key of the MODELS table: see `abundant models`."""
+    hyper: dict[str, Any] = {}
+    """Hyper-parameters that differ from the model's defaults."""
+
+
+class Training(Frozen):
+    """How to train."""
+
+    loss: Literal["chi2"] = "chi2"
+    """chi2: mean squared residual over label error, missing labels masked (Lee et al.)."""
+    epochs: int = Field(default=200, ge=1)
+    """Passes over the training stars."""
+    batch: int = Field(default=256, ge=2)
+    """Stars per step."""
+    learning_rate: float = Field(default=1e-3, gt=0)
+    """Adam's step, decayed to zero along a cosine."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay (AdamW)."""
+    noise: float = Field(default=1.0, ge=0)
+    """Augmentation: extra noise drawn from each pixel's own ivar, times a factor uniform in [0, noise]."""
+    seed: int = Field(default=1, ge=0)
+    """Initial weights, batch order, augmentation."""
+
+
+class BundleOut(Frozen):
+    """Where the result goes."""
+
+    out: Path
+    """A new bundle directory."""
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """Name on the card."""
+    licence: str = "unspecified"
+    """Licence of the weights, for the card."""
+
+
+class TrainSpec(Frozen):
+    """A training: spectra and labels in, a calibrated bundle out."""
+
+    survey: SurveySpec
+    labels: LabelTable
+    cuts: Cuts = Cuts()
+    split: Split = Split()
+    model: NetworkSpec
+    training: Training = Training()
+    sampling: Sampling = Sampling()
+    bundle: BundleOut
+
+
+class Profile(Frozen):
+    """Where and how fast; can never change a number in the catalog."""
+
+    runtime: Literal["local", "ray_data"] = "ray_data"
+    """local: one process, one task after the other. ray_data: a Ray Data pipeline with an actor pool."""
+    actors: int | None = Field(default=None, ge=1)
+    """Size of the actor pool; None: one per free CPU."""
+    cpus: float = Field(default=1.0, gt=0)
+    """CPUs that Ray reserves per reader and per actor."""
+    gpus: float = Field(default=0.0, ge=0)
+    """GPUs per actor; fractions share a card."""
+    object_store: int | None = Field(default=None, ge=80 * 2**20)
+    """Bytes of Ray's object store; None: Ray's choice."""
+
+
+def digest(plain: object) -> str:
+    """sha256 hex of a JSON-able value, independent of key order."""
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+S = TypeVar("S", bound=Frozen)
+
+
+def load(path: Path, kind: type[S]) -> S:
+    """The spec or profile in a TOML file; relative paths in it are taken from the current folder.
+
+    SpecError names the file, every offending key, and what was expected.
+    """
+    try:
+        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpecError(f"{path}: there is no such file; `abundant demo` writes an example spec") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SpecError(f"{path}: not a readable TOML file: {error}") from error
+    try:
+        return kind.model_validate(plain)
+    except ValidationError as error:
+        lines = "\n".join(_complaint(item, kind) for item in error.errors())
+        raise SpecError(f"{path}:\n{lines}") from None
+
+
+def _complaint(item: Any, kind: type[Frozen]) -> str:
+    where = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"  {where}: unknown key; {_known(item['loc'][:-1], kind)}"
+    return (
+        f"  {where}: {item['msg'].lower()} (got {item['input']!r})"
+        if item["type"] != "missing"
+        else f"  {where}: missing"
+    )
+
+
+def _known(section: tuple[Any, ...], kind: type[Frozen]) -> str:
+    record: Any = kind
+    for part in section:
+        record = record.model_fields[part].annotation
+    names = sorted(f.alias or name for name, f in record.model_fields.items())
+    return f"known here: {', '.join(names)}"

@@ -1,0 +1,19 @@
+"""DESI: coadded or single spectra of the three cameras, by HEALPix pixel or by tile."""
+
+from engine.surveys.desi.layout import ARMS, KEYS
+from engine.surveys.desi.reader import list_shards, read, read_ids
+from engine.surveys.survey import Survey
+
+DESI = Survey(
+    name="desi",
+    title="Dark Energy Spectroscopic Instrument",
+    reference="https://data.desi.lbl.gov/doc/",
+    keys=KEYS,
+    arms=ARMS,
+    flux_unit="10**-17 erg s**-1 cm**-2 Angstrom**-1",
+    frame="observed",
+    medium="vacuum",
+    list_shards=list_shards,
+    read=read,
+    read_ids=read_ids,
+)

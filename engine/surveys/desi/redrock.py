@@ -1,0 +1,75 @@
+"""Redrock's redshift file beside a spectra file."""
+
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import ShardCorrupt
+from engine.surveys.fits import named, opened, read_table
+from engine.types import Bools, Doubles
+
+COLUMNS = ("TARGETID", "Z", "ZERR", "ZWARN", "SPECTYPE")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redrock:
+    """Redshift fits of some rows; where there is none, Z and ZERR are NaN and SPECTYPE is ""."""
+
+    z_N: Doubles
+    zerr_N: Doubles
+    zwarn_N: npt.NDArray[np.int64]
+    spectype_N: npt.NDArray[np.object_]
+    found_N: Bools
+
+    def take(self, chosen_N: Bools) -> "Redrock":
+        """The rows that are True."""
+        return Redrock(**{part.name: getattr(self, part.name)[chosen_N] for part in fields(self)})
+
+
+def redrock_path(spectra: Path) -> Path:
+    """The file beside a spectra file that holds its redshifts, whether or not it is there.
+
+    Releases gzip the spectra and leave the redshifts plain, so both endings are looked for.
+    """
+    name = re.sub(r"^(coadd|spectra)-", "redrock-", spectra.name.removesuffix(".gz"))
+    packed = spectra.with_name(f"{name}.gz")
+    return packed if packed.exists() else spectra.with_name(name)
+
+
+def read_redrock(spectra: Path, targetid_N: npt.NDArray[np.int64]) -> Redrock | None:
+    """Redrock's results for some targets; None when there is no file, ShardError when it is broken.
+
+    A spectra file has a row per exposure and Redrock a row per target: so rows are joined by TARGETID.
+    """
+    path = redrock_path(spectra)
+    if not path.exists():
+        return None
+    with named(path), opened(path) as file:
+        table = next((hdu for hdu in file.walk() if hdu.name == "REDSHIFTS"), None)
+        if table is None:
+            raise ShardCorrupt("HDU REDSHIFTS: missing, expected in every Redrock file")
+        found = read_table(file, table, COLUMNS, 0, table.extent.shape[0])
+        if missing := set(COLUMNS) - found.keys():
+            raise ShardCorrupt(f"HDU REDSHIFTS: no column {', '.join(sorted(missing))}, expected {COLUMNS}")
+    ids = found["TARGETID"]
+    order = np.argsort(ids, kind="stable")
+    place_N, found_N = look_up(ids[order], targetid_N)
+    z_N, zerr_N = np.full((2, len(targetid_N)), np.nan)
+    zwarn_N, spectype_N = np.zeros(len(targetid_N), np.int64), np.full(len(targetid_N), "", object)
+    row = order[place_N[found_N]]
+    for column, out in (("Z", z_N), ("ZERR", zerr_N), ("ZWARN", zwarn_N), ("SPECTYPE", spectype_N)):
+        out[found_N] = found[column][row]
+    return Redrock(z_N=z_N, zerr_N=zerr_N, zwarn_N=zwarn_N, spectype_N=spectype_N, found_N=found_N)
+
+
+def look_up(
+    sorted_ids: npt.NDArray[np.int64], wanted_N: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.intp], Bools]:
+    """The first place of each wanted id in ascending ids, and whether it is there at all."""
+    place_N = np.searchsorted(sorted_ids, wanted_N)
+    found_N = place_N < len(sorted_ids)
+    found_N[found_N] = sorted_ids[place_N[found_N]] == wanted_N[found_N]
+    return place_N, found_N

@@ -1,0 +1,134 @@
+"""FITS headers: which HDUs a file has, and where their data lie, without reading any data."""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from engine.errors import ShardCorrupt
+from engine.types import Extent
+
+BLOCK, CARD = 2880, 80
+END = b"END" + b" " * 77
+HEADER_READ = 4 * BLOCK
+
+# FITS has no unsigned integers: it shifts signed ones by BZERO. ">u4" stands for exactly that encoding.
+IMAGE_TYPES = {
+    (8, 0): "|u1",
+    (16, 0): ">i2",
+    (32, 0): ">i4",
+    (64, 0): ">i8",
+    (-32, 0): ">f4",
+    (-64, 0): ">f8",
+    (32, 2**31): ">u4",
+}
+
+Fetch: TypeAlias = Callable[[int, int], bytes]
+"""(first byte, count) -> the bytes, fewer at the end of the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hdu:
+    """One header and where its data lie. A table's extent has dtype "" and shape (rows,)."""
+
+    name: str
+    cards: Mapping[str, str]
+    extent: Extent
+
+    def value(self, keyword: str, default: Any = None) -> Any:
+        """A header value as str, int, float or bool; `default` when it is absent or undefined."""
+        found = _parse(self.cards[keyword]) if keyword in self.cards else None
+        return default if found is None else found
+
+
+def walk(fetch: Fetch, size: int | None) -> Iterator[Hdu]:
+    """The HDUs of a file of `size` bytes (None: unknown), in order.
+
+    ShardCorrupt, when reached: not FITS, a header that is not whole, data that end beyond the file.
+    """
+    text = fetch(0, HEADER_READ)
+    if not text.startswith(b"SIMPLE  ="):
+        raise ShardCorrupt(f"not a FITS file: begins with {text[:9]!r}, expected b'SIMPLE  ='")
+    offset, number = 0, 0
+    # Whatever follows the last HDU is not data, by the standard.
+    while number == 0 or text.startswith(b"XTENSION"):
+        hdu, stop = _hdu(*_header(fetch, offset, text, number), number)
+        if size is not None and stop > size:
+            raise ShardCorrupt(f"HDU {hdu.name}: truncated: expected data up to byte {stop}, has {size}")
+        yield hdu
+        offset, number = _blocks(stop), number + 1
+        text = fetch(offset, HEADER_READ)
+
+
+def _hdu(text: str, data: int, number: int) -> tuple[Hdu, int]:
+    """The HDU with this header, whose data begin at `data`, and the first byte after them."""
+    cards = {text[i : i + 8].rstrip(): text[i + 10 : i + CARD] for i in range(0, len(text), CARD)}
+    name = str(_parse(cards.get("EXTNAME", "")) or ("" if number else "PRIMARY")).strip().upper()
+    try:
+        axes = _axes(cards, "NAXIS")
+        width = abs(int(_parse(cards["BITPIX"]))) // 8
+        heap = int(_parse(cards.get("PCOUNT", "0")))
+        extent = _extent(cards, axes, data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ShardCorrupt(f"HDU {name}: header without a valid {error}, expected an integer") from error
+    count = math.prod(axes) + heap if axes else 0
+    return Hdu(name=name, cards=cards, extent=extent), data + width * count
+
+
+def _header(fetch: Fetch, offset: int, text: bytes, number: int) -> tuple[str, int]:
+    """A header's cards before END as one text, and the first byte after its last block.
+
+    The header begins at `offset`, and `text` is what was read of it so far.
+    """
+    while (end := _end(text)) < 0:
+        more = fetch(offset + len(text), HEADER_READ)
+        if not more:
+            raise ShardCorrupt(f"HDU number {number}: truncated: its header has no END")
+        text += more
+    return text[:end].decode("latin-1"), _blocks(offset + end + CARD)
+
+
+def _end(text: bytes) -> int:
+    """Where the END card begins, -1 without one; END inside another card's text does not count."""
+    end = text.find(END)
+    while end > 0 and end % CARD:
+        end = text.find(END, end + 1)
+    return end
+
+
+def _blocks(size: int) -> int:
+    return -(-size // BLOCK) * BLOCK
+
+
+def _axes(cards: Mapping[str, str], key: str) -> tuple[int, ...]:
+    """The shape in numpy's order, slowest axis first."""
+    return tuple(int(_parse(cards[f"{key}{k}"])) for k in range(int(_parse(cards[key])), 0, -1))
+
+
+def _extent(cards: Mapping[str, str], axes: tuple[int, ...], data: int) -> Extent:
+    if "ZIMAGE" in cards:
+        return Extent(offset=data, dtype="", shape=_axes(cards, "ZNAXIS"))
+    if "TFIELDS" in cards:
+        return Extent(offset=data, dtype="", shape=axes[:1])
+    kind = (_parse(cards["BITPIX"]), _parse(cards.get("BZERO", "0")))
+    scaled = _parse(cards.get("BSCALE", "1")) != 1
+    return Extent(offset=data, dtype="" if scaled else IMAGE_TYPES.get(kind, ""), shape=axes)
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> Any:
+    """The value of a card from the text after "KEYWORD = "; cached, since headers repeat themselves."""
+    text = text.strip()
+    if text.startswith("'"):
+        string = re.match(r"'((?:[^']|'')*)", text)
+        return string.group(1).replace("''", "'").rstrip() if string else ""
+    text = text.partition("/")[0].strip()
+    if text in ("T", "F", ""):
+        return {"T": True, "F": False, "": None}[text]
+    return int(text) if text.isdecimal() else _number(text)
+
+
+def _number(text: str) -> int | float:
+    return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text.replace("D", "E"))

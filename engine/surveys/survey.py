@@ -1,0 +1,49 @@
+"""The contract of a survey: three functions and the facts that let a model know whether it can read it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+from engine.columns import spectra_columns
+from engine.spec import SurveySpec
+from engine.types import Arm, Column, Shard, Spectrograph, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """One survey, as data and functions.
+
+    `list_shards(spec)` finds the input files and never raises for a broken one: it becomes a Shard with
+    a `problem`. `read(spec, task)` gives the selected rows of a task, columns as in `columns`; a
+    ShardError when it cannot. `read_ids(spec, task)` gives the same rows without arrays, as far as they
+    can still be read, for the rows of a failed task.
+    """
+
+    name: str
+    title: str
+    reference: str
+    keys: tuple[Column, ...]
+    arms: tuple[Arm, ...]
+    flux_unit: str
+    frame: Literal["observed", "rest"]
+    medium: Literal["vacuum", "air"]
+    list_shards: Callable[[SurveySpec], Iterable[Shard]]
+    read: Callable[[SurveySpec, Task], pa.Table]
+    read_ids: Callable[[SurveySpec, Task], pa.Table]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Every column of a batch of spectra."""
+        return spectra_columns(self.keys, self.arms)
+
+    @property
+    def spectrograph(self) -> Spectrograph:
+        """What a model needs to know to prepare this survey's spectra."""
+        return Spectrograph(arms=self.arms, frame=self.frame, medium=self.medium)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one spectrum's arrays: flux, ivar and mask at four bytes each."""
+        return sum(12 * arm.grid.pixels for arm in self.arms)

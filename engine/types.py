@@ -1,0 +1,242 @@
+"""The nouns, frozen: no torch, no ray, no I/O.
+
+Array names end in their axes: N rows, P pixels, L labels (derived ones included), K draws.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Doubles: TypeAlias = npt.NDArray[np.float64]
+Ints: TypeAlias = npt.NDArray[np.int32]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a table: its Arrow type, unit (VOUnit, "" = none), UCD1+ and meaning."""
+
+    name: str
+    type: pa.DataType
+    unit: str = ""
+    ucd: str = ""
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """One quantity a model gives, in physical units, with what its training knew.
+
+    `low` and `high` bound the training set. The calibrated error is
+    sqrt((error_scale * raw)² + error_floor²); both are None for an uncalibrated bundle.
+    """
+
+    name: str
+    unit: str
+    ucd: str
+    description: str
+    low: float
+    high: float
+    error_scale: float | None = None
+    error_floor: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derived:
+    """A label that is the difference of two others, formed per draw: mg_fe = mg_h - fe_h."""
+
+    name: str
+    minuend: str
+    subtrahend: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """A uniform wavelength grid in Angstrom: `start + step * k`, k = 0 … pixels - 1."""
+
+    start: float
+    step: float
+    pixels: int
+
+    @property
+    def wave_P(self) -> Doubles:
+        """Wavelengths in Angstrom, shape (pixels,)."""
+        return self.start + self.step * np.arange(self.pixels, dtype=np.float64)
+
+    @property
+    def stop(self) -> float:
+        """The last wavelength in Angstrom."""
+        return self.start + self.step * (self.pixels - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One camera of a spectrograph and its wavelength grid."""
+
+    name: str
+    grid: Grid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spectrograph:
+    """How a survey's spectra come: cameras, velocity frame, wavelengths in vacuum or air."""
+
+    arms: tuple[Arm, ...]
+    frame: Literal["observed", "rest"]
+    medium: Literal["vacuum", "air"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """Where an HDU's data lies in its file: first byte, and the array found there.
+
+    `dtype` is a numpy type string in file order (">f4"); "" marks data that only a FITS library can
+    decode (compressed images, gzipped files).
+    """
+
+    offset: int
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """One input file, as the index knows it.
+
+    `problem` says why the file cannot be read; its tasks then fail with that reason and nothing else
+    is affected. `rows` is what could still be learned of such a file, often 0.
+    """
+
+    path: str
+    size: int
+    rows: int
+    shard_id: str
+    extents: Mapping[str, Extent] = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Rows [start, stop) of a shard: the unit of reading, computing, retry, output and receipt."""
+
+    task_id: str
+    shard: Shard
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What was read for one task: spectra, or the reason why there are none.
+
+    When `failure` is set, `spectra` holds the columns without arrays of the rows whose ids could
+    still be read, possibly none.
+    """
+
+    task: Task
+    spectra: pa.Table
+    failure: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normalised:
+    """N continuum-normalised spectra on a model's grid, and what preparing them found out.
+
+    Where `ivar_NP` is 0 the pixel is missing and its flux is 1. `snr_N` is the median over good pixels
+    of flux * sqrt(ivar), per pixel; `nonfinite_N` and `spikes_N` count pixels that were masked for being
+    NaN or infinite, and for being unphysically far from the continuum.
+    """
+
+    flux_NP: Floats
+    ivar_NP: Floats
+    snr_N: Floats
+    good_fraction_N: Floats
+    nonfinite_N: Ints
+    spikes_N: Ints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a network sees of N stars.
+
+    A row with `usable_N` False carries zeros in `x_NP`; its labels must not be used.
+    """
+
+    x_NP: Floats
+    usable_N: Bools
+    spectra: Normalised
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """K draws of L network outputs for N stars, in scaled label units."""
+
+    value_KNL: Floats
+    log_variance_KNL: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimates:
+    """Labels in physical units, derived ones included: centre and 1-sigma errors, shape (N, L).
+
+    `noise_NL` is None for networks that predict no variance. `total_NL` is the calibrated error, or
+    sqrt(model² + noise²) where `calibrated` is False. Rows with `usable_N` False hold no result.
+    """
+
+    centre_NL: Floats
+    model_NL: Floats
+    noise_NL: Floats | None
+    total_NL: Floats
+    usable_N: Bools
+    calibrated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flags:
+    """Bits of N rows: `row_N` by the registry with two summaries, `label_NL` by side of the range."""
+
+    row_N: Ints
+    warn_N: Bools
+    bad_N: Bools
+    label_NL: npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """Proof that one task is done, written after its data.
+
+    `rows` = `ok` + `flagged` + `no_result`. A failed task's rows, where their ids could be read, are
+    staged as NO_RESULT rows and counted there.
+    """
+
+    task_id: str
+    status: Literal["done", "failed"]
+    rows: int
+    ok: int
+    flagged: int
+    no_result: int
+    flag_counts: Mapping[str, int]
+    file: str
+    bytes: int
+    sha256: str
+    reason: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The receipt as plain values, ready for JSON."""
+        return asdict(self)
+
+
+class Sink(Protocol):
+    """Where labels go. Staging the same task twice must leave the same single result."""
+
+    def stage(
+        self, task: Task, labels: pa.Table, *, failure: str | None, seconds: Mapping[str, float]
+    ) -> Receipt:
+        """Write one task's labels durably and return its receipt; StagingError when that fails."""
+        ...

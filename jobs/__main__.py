@@ -1,0 +1,195 @@
+"""The command `abundant`. Exit codes: 0 done, 1 the run or check failed, 2 the input was wrong."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from engine.errors import AbundantError, InputError
+from engine.spec import Profile, RunSpec, TrainSpec, load
+from jobs.progress import CONSOLE, say
+
+app = typer.Typer(
+    help="Stellar labels for every spectrum in a survey.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+OUT = Console(highlight=False)
+
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A run spec in TOML; see jobs/infer/.")]
+ProfilePath = Annotated[
+    Path | None, typer.Option("--profile", metavar="FILE", help="Where and how fast; see cluster/profiles/.")
+]
+CatalogPath = Annotated[
+    Path, typer.Argument(metavar="CATALOG", help="A published catalog: root/name/version.")
+]
+
+
+class Form(StrEnum):
+    """How `query` prints rows."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+@app.command(epilog="Example: abundant demo --dir demo")
+def demo(
+    folder: Annotated[Path, typer.Option("--dir", help="A new folder for everything it makes.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Simulate a small DESI survey, train, run, verify, query and plot: the whole road in minutes."""
+    from jobs.demo import run_demo
+
+    run_demo(folder)
+
+
+@app.command(epilog="Example: abundant simulate desi survey --stars 2000 --seed 1")
+def simulate(
+    survey: Annotated[str, typer.Argument(help="Which survey's format: desi.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    stars: Annotated[int, typer.Option(help="Rows that are stars, by target bits.")] = 2000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same survey.")] = 1,
+    labels: Annotated[
+        Path | None, typer.Option(help="Parquet table of labels to use instead of random stars.")
+    ] = None,
+    resolution: Annotated[bool, typer.Option(help="Write the RESOLUTION images, 78 % of a file.")] = True,
+) -> None:
+    """Write spectra in a survey's own format, with what real files contain, and a truth table beside them."""
+    from jobs.simulate import run_simulation
+
+    run_simulation(survey, folder, stars=stars, seed=seed, labels=labels, resolution=resolution)
+
+
+@app.command(epilog="Example: abundant plan jobs/infer/desi-dr1.toml")
+def plan(spec: SpecPath) -> None:
+    """Check everything that can be checked, and show what a run would do. Nothing runs."""
+    from engine.plan import make_plan
+    from jobs import show
+
+    OUT.print(show.plan(make_plan(load(spec, RunSpec))))
+
+
+@app.command(epilog="Example: abundant train jobs/train/desi-mlp.toml")
+def train(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A training spec in TOML; see jobs/train/.")],
+) -> None:
+    """Train a network on spectra with known labels, calibrate its errors and write a bundle."""
+    from jobs.training import run_training
+
+    run_training(load(spec, TrainSpec))
+
+
+@app.command(epilog="Example: abundant run demo/run.toml --profile cluster/profiles/laptop.toml")
+def run(spec: SpecPath, profile: ProfilePath = None) -> None:
+    """Plan, label every spectrum, commit and verify. The same command resumes an interrupted run."""
+    from engine.plan import make_plan
+    from jobs import show
+    from jobs.run import run as run_plan
+
+    found = make_plan(load(spec, RunSpec))
+    CONSOLE.print(show.plan(found))
+    say(show.finished(run_plan(found, load(profile, Profile) if profile else Profile())))
+
+
+@app.command(epilog="Example: abundant commit demo/run.toml")
+def commit(spec: SpecPath) -> None:
+    """Publish what a finished run has staged, without running anything."""
+    from engine.plan import make_plan
+    from jobs.run import commit_run
+
+    report = commit_run(make_plan(load(spec, RunSpec)))
+    say(
+        f"{'Was already published' if report.already else 'Published'}: {report.rows:,} rows in {report.path}"
+    )
+
+
+@app.command(epilog="Example: abundant verify demo/catalogs/demo/1")
+def verify(catalog: CatalogPath) -> None:
+    """Check a published catalog from disk alone: rows, keys, order, pixels, NULLs and checksums."""
+    from jobs.run import check
+
+    report = check(catalog)
+    say(f"Verified: {report.rows:,} rows in {report.partitions} partitions of {catalog}")
+
+
+@app.command(
+    epilog='Example: abundant query demo/catalogs/demo/1 "SELECT count(*) FROM catalog WHERE NOT flag_bad"'
+)
+def query(
+    catalog: CatalogPath,
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT on the view `catalog`.")],
+    form: Annotated[Form, typer.Option("--format", help="How to print rows.")] = Form.TABLE,
+) -> None:
+    """Ask a catalog in SQL (DuckDB), read-only."""
+    from catalogs import query as query_catalog
+    from catalogs.formats import render
+
+    sys.stdout.write(render(query_catalog(catalog, sql), form.value))
+
+
+@app.command(epilog="Example: abundant explain demo/catalogs/demo/1 39627345678901234")
+def explain(
+    catalog: CatalogPath,
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="Full key, slash-joined (NULL = none), or the id alone.")
+    ],
+) -> None:
+    """One row back to its FITS file and row, with its flags in words."""
+    from catalogs import open_catalog
+    from catalogs.query import find
+    from jobs import show
+
+    OUT.print(show.explained(find(catalog, key.split("/")), open_catalog(catalog).manifest))
+
+
+@app.command(epilog="Example: abundant surveys")
+def surveys() -> None:
+    """The surveys that can be read."""
+    from jobs import show
+
+    OUT.print(show.surveys())
+
+
+@app.command(epilog="Example: abundant models")
+def models() -> None:
+    """The networks that can be trained and run, with their parameter counts."""
+    from jobs import show
+
+    OUT.print(show.models())
+
+
+@app.command(epilog="Example: abundant flags")
+def flags() -> None:
+    """The row flags: bit, severity and meaning."""
+    from jobs import show
+
+    OUT.print(show.flags())
+
+
+def main() -> None:
+    """Run the command line; a mistake becomes one readable message, a defect a traceback."""
+    try:
+        app()
+    except InputError as error:
+        say(f"[bold red]Error:[/bold red] {_escaped(error)}")
+        sys.exit(2)
+    except AbundantError as error:
+        say(f"[bold red]Failed:[/bold red] {_escaped(error)}")
+        sys.exit(1)
+
+
+def _escaped(error: Exception) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))
+
+
+if __name__ == "__main__":
+    main()

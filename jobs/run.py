@@ -1,0 +1,102 @@
+"""A run from plan to verified catalog. The same command resumes it."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catalogs.commit import CommitReport, commit
+from catalogs.layout import Layout
+from catalogs.stage import RunState, Stage, open_run
+from catalogs.verify import VerifyReport, verify
+from engine.columns import catalog_columns
+from engine.flags import FLAGS
+from engine.models.model import labels_of
+from engine.plan import Plan
+from engine.runtime import RUNTIMES
+from engine.spec import Profile
+from engine.surveys import SURVEYS
+from engine.types import Receipt
+from jobs.progress import Tally, bars, say
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport:
+    """What a run published, and how fast: `rate` is spectra/s after the first receipt, NaN if nothing ran."""
+
+    catalog: Path
+    committed: CommitReport
+    verified: VerifyReport
+    startup_seconds: float
+    rate: float
+
+
+def layout_of(plan: Plan) -> Layout:
+    """Where a plan is staged and published."""
+    catalog = plan.spec.catalog
+    return Layout(root=catalog.root, name=catalog.name, version=catalog.version, plan_digest=plan.digest)
+
+
+def run(plan: Plan, profile: Profile) -> RunReport:
+    """Execute what is left of a plan, commit and verify it."""
+    layout = layout_of(plan)
+    state = open_run(layout, plan.record())
+    startup, rate = float("nan"), float("nan")
+    if state is not RunState.PUBLISHED:
+        startup, rate = _execute(plan, layout, profile)
+    committed = commit_run(plan)
+    verified = check(layout.catalog)
+    return RunReport(
+        catalog=layout.catalog, committed=committed, verified=verified, startup_seconds=startup, rate=rate
+    )
+
+
+def _execute(plan: Plan, layout: Layout, profile: Profile) -> tuple[float, float]:
+    """Seconds to the first receipt, and spectra/s after it."""
+    stage = Stage(layout)
+    left = plan.without({receipt.task_id for receipt in stage.receipts()})
+    if len(left.tasks) < len(plan.tasks):
+        say(f"Resuming: {len(plan.tasks) - len(left.tasks)} of {len(plan.tasks)} tasks are already done.")
+    return _follow(RUNTIMES[profile.runtime](left, stage, profile), len(left.tasks))
+
+
+def _follow(receipts: Iterable[Receipt], tasks: int) -> tuple[float, float]:
+    started = first = last = time.perf_counter()
+    tally, first_rows = Tally(started), 0
+    with bars(Labelling=tasks) as [progress]:
+        for receipt in receipts:
+            last = time.perf_counter()
+            if not tally.tasks:
+                first, first_rows = last, receipt.rows
+            tally.add(receipt)
+            progress.advance(tally.remark(last))
+    return first - started, (tally.rows - first_rows) / (last - first) if last > first else float("nan")
+
+
+def commit_run(plan: Plan) -> CommitReport:
+    """Publish a plan's staged labels."""
+    spec, keys = plan.spec, SURVEYS[plan.spec.survey.name].keys
+    labels = labels_of(plan.card, calibrated=plan.card.sampling == spec.sampling)
+    with bars(Committing=1) as [progress]:
+        return commit(
+            layout_of(plan),
+            [task.task_id for task in plan.tasks],
+            manifest=manifest_of(plan),
+            keys=[key.name for key in keys],
+            columns=catalog_columns(keys, labels),
+            failed_allowed=spec.tolerance.failed_tasks,
+            on_step=lambda step, done, of: progress.reach(done, of, step),
+        )
+
+
+def manifest_of(plan: Plan) -> dict[str, Any]:
+    """What a catalog keeps of its plan: spec, bundle, flags in words, and the files by shard id."""
+    flags = [{"bit": f.bit, "name": f.name, "severity": f.severity, "text": f.text} for f in FLAGS]
+    shards = {task.shard.shard_id: task.shard.path for task in plan.tasks}
+    return plan.record() | {"flags": flags, "shards": shards, "warnings": list(plan.warnings)}
+
+
+def check(catalog: Path) -> VerifyReport:
+    """Verify a published catalog from disk alone; VerifyError lists what is wrong."""
+    return verify(catalog)

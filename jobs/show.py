@@ -1,0 +1,110 @@
+"""Tables for people."""
+
+from typing import Any
+
+from rich.table import Table
+
+from engine.flags import FLAGS, names
+from engine.models import MODELS
+from engine.plan import Plan
+from engine.surveys import SURVEYS
+from engine.train import TrainReport
+from jobs.run import RunReport
+
+SHOWN_WARNINGS = 5
+
+
+def surveys() -> Table:
+    """The registered surveys."""
+    table = Table("name", "what", "keys", "arms", "frame", "wavelengths")
+    for survey in SURVEYS.values():
+        arms = ", ".join(
+            f"{a.name} {a.grid.start:.0f}-{a.grid.stop:.0f} A ({a.grid.pixels})" for a in survey.arms
+        )
+        keys = "/".join(key.name for key in survey.keys)
+        table.add_row(survey.name, survey.title, keys, arms, survey.frame, survey.medium)
+    return table
+
+
+def models() -> Table:
+    """The registered models with their default sizes; parameters for 12 outputs."""
+    table = Table("name", "what", "hyper-parameters", "input", "parameters (12 labels)", "source")
+    for model in MODELS.values():
+        network = model.build(model.hyper, model.grid.pixels, 12)
+        parameters = sum(weights.numel() for weights in network.parameters())
+        hyper = ", ".join(f"{key} = {value}" for key, value in model.hyper.model_dump().items())
+        grid = f"{model.grid.pixels} px, {model.frame}, {model.medium}"
+        table.add_row(model.name, model.title, hyper, grid, f"{parameters:,}", model.reference)
+    return table
+
+
+def flags() -> Table:
+    """The row flags."""
+    table = Table("bit", "value", "name", "severity", "meaning")
+    for flag in FLAGS:
+        table.add_row(str(flag.bit), str(flag.value), flag.name, flag.severity, flag.text)
+    return table
+
+
+def plan(found: Plan) -> Table:
+    """What a run would do."""
+    files = {task.shard.path for task in found.tasks}
+    table = Table(show_header=False, box=None)
+    table.add_row("plan", found.digest[:12])
+    table.add_row("survey", f"{found.spec.survey.name}, {len(files):,} files under {found.spec.survey.root}")
+    table.add_row("model", f"{found.card.name} ({found.card.architecture}), {len(found.card.labels)} labels")
+    table.add_row("draws", f"{found.spec.sampling.draws}, seed {found.spec.sampling.seed}")
+    table.add_row("tasks", f"{len(found.tasks):,} of at most {found.spec.tasks.rows} rows")
+    table.add_row("rows", f"{found.rows:,} before selection ({found.spec.survey.select.by})")
+    table.add_row("to read", f"{found.bytes / 2**30:.2f} GiB")
+    catalog = found.spec.catalog
+    table.add_row("catalog", str(catalog.root / catalog.name / catalog.version))
+    for warning in found.warnings[:SHOWN_WARNINGS]:
+        table.add_row("[yellow]warning[/yellow]", warning)
+    if len(found.warnings) > SHOWN_WARNINGS:
+        table.add_row("", f"… and {len(found.warnings) - SHOWN_WARNINGS} more warnings")
+    return table
+
+
+def trained(report: TrainReport) -> Table:
+    """How a trained model did on its test stars."""
+    table = Table("label", "unit", "range", "test bias", "test scatter", "in 1 sigma: raw", "calibrated")
+    for label in report.card.labels:
+        table.add_row(
+            label.name,
+            label.unit,
+            f"{label.low:.4g} … {label.high:.4g}",
+            f"{label.test_bias:+.3g}",
+            f"{label.test_scatter:.3g}",
+            f"{label.test_coverage_raw:.2f}",
+            f"{label.test_coverage:.2f}",
+        )
+    return table
+
+
+def finished(report: RunReport) -> str:
+    """A run's outcome in two sentences."""
+    done = report.committed
+    text = f"{done.rows:,} rows: {done.ok:,} ok, {done.flagged:,} flagged, {done.no_result:,} without result"
+    failed = f"; {done.failed_tasks} tasks failed" if done.failed_tasks else ""
+    size = f"{done.partitions} partitions, {done.bytes / 2**20:.1f} MiB"
+    return f"{text}{failed}. {size}. Published and verified: {report.catalog}"
+
+
+def explained(row: dict[str, Any], manifest: dict[str, Any]) -> Table:
+    """One row back to its file, with its flags in words."""
+    table = Table(show_header=False, box=None)
+    shard = manifest["shards"].get(row["shard_id"], row["shard_id"])
+    root = manifest["spec"]["survey"]["root"]
+    table.add_row("file", f"{root}/{shard}")
+    table.add_row("row", f"{row['row_in_shard']} of its FIBERMAP and image HDUs, from 0")
+    table.add_row("task", row["task_id"])
+    for failure in manifest["failures"]:
+        if failure["task_id"] == row["task_id"]:
+            table.add_row("failed", failure["reason"])
+    texts = {flag["name"]: flag for flag in manifest["flags"]}
+    for name in names(row["flags"]):
+        table.add_row(f"flag {name}", f"{texts[name]['severity']}: {texts[name]['text']}")
+    for name, value in row.items():
+        table.add_row(name, "NULL" if value is None else str(value))
+    return table

@@ -1,0 +1,43 @@
+"""The `simulate` command."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from engine.errors import InputError
+from engine.simulate import simulate_desi
+from jobs.progress import bars, say
+
+
+def run_simulation(
+    survey: str, folder: Path, *, stars: int, seed: int, labels: Path | None, resolution: bool
+) -> Path:
+    """Write a simulated survey and return its truth table; InputError for what cannot be simulated."""
+    if survey != "desi":
+        raise InputError(f"cannot simulate {survey!r}; known: desi")
+    written = 0
+    with bars(Simulating=stars) as [progress]:
+
+        def on_file(path: Path, count: int) -> None:
+            nonlocal written
+            written += count
+            progress.reach(written, stars, path.name)
+
+        try:
+            truth = simulate_desi(
+                folder, stars=stars, seed=seed, labels=_labels(labels), resolution=resolution, on_file=on_file
+            )
+        except ValueError as error:
+            raise InputError(str(error)) from error
+    say(f"{stars:,} stars in {folder}; what is true of them: {truth}")
+    return truth
+
+
+def _labels(path: Path | None) -> pa.Table | None:
+    if path is None:
+        return None
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"--labels {path}: cannot be read as Parquet: {error}") from error

@@ -1,0 +1,47 @@
+"""Bundles without training: random weights, plausible scalers, fixed calibration."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.columns import describe_label
+from engine.models import MODELS
+from engine.models.bundle import save_bundle
+from engine.models.card import Card, DerivedCard, LabelCard
+from engine.spec import Sampling
+
+CENTRES = {"teff": (5200.0, 800.0), "logg": (3.5, 1.2), "fe_h": (-0.5, 0.5), "mg_h": (-0.4, 0.5)}
+
+
+def write_bundle(folder: Path, *, sampling: Sampling | None, seed: int = 0, architecture: str = "desi_mlp_4") -> Path:
+    """A small MLP with the labels teff, logg, fe_h, mg_h and mg_fe; uncalibrated where sampling is None."""
+    model = MODELS[architecture]
+    hyper = model.hyper.model_copy(update={"hidden": (32, 16, 16, 8), "dropout": 0.1})
+    torch.manual_seed(seed)
+    network = model.build(hyper, model.grid.pixels, len(CENTRES))
+    arrays = {f"network.0.{name}": value.numpy() for name, value in network.state_dict().items()}
+    pixels = model.grid.pixels
+    arrays |= {"pixel.centre": np.ones(pixels, np.float32), "pixel.scale": np.full(pixels, 0.2, np.float32)}
+    centre, scale = np.array(list(CENTRES.values()), np.float32).T
+    arrays |= {"label.centre": centre, "label.scale": scale}
+    card = Card(
+        name="random",
+        architecture=architecture,
+        hyper=hyper.model_dump(mode="json"),
+        licence="CC0-1.0",
+        lineage={"weights": "random"},
+        sampling=sampling,
+        labels=tuple(_label(name, sampling is not None) for name in (*CENTRES, "mg_fe")),
+        derived=(DerivedCard(name="mg_fe", minuend="mg_h", subtrahend="fe_h"),),
+        weights_sha256="",
+    )
+    save_bundle(folder, card, arrays)
+    return folder
+
+
+def _label(name: str, calibrated: bool) -> LabelCard:
+    unit, _, description = describe_label(name)
+    middle, width = CENTRES.get(name, (0.1, 0.1))
+    card = LabelCard(name=name, unit=unit, description=description, low=middle - 0.3 * width, high=middle + 0.3 * width)
+    return card.model_copy(update={"error_scale": 2.0, "error_floor": 0.05 * width}) if calibrated else card

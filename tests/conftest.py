@@ -1,0 +1,82 @@
+"""Fixtures that several kinds of tests share, all made in code."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.spec import RunSpec, Sampling
+from tests.bundles import write_bundle
+
+SAMPLING = Sampling(draws=6, seed=3)
+
+
+def realdata_root() -> Path | None:
+    """$ABUNDANT_REALDATA, else ../shared/realdata beside the repository; None where neither is there."""
+    named = os.environ.get("ABUNDANT_REALDATA")
+    root = Path(named) if named else Path(__file__).parents[2] / "shared" / "realdata"
+    return root if root.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def realdata() -> Path:
+    """The folder of real survey files; skips the test, with the reason, where there is none."""
+    root = realdata_root()
+    if root is None:
+        pytest.skip("no real data: set ABUNDANT_REALDATA to the folder that holds desi/, apogee/, …")
+    return root
+
+
+@pytest.fixture(scope="session")
+def survey_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A simulated DESI survey of 240 stars in six or more coadds, with sky, galaxies and dead fibres."""
+    from engine.simulate import simulate_desi
+
+    root = tmp_path_factory.mktemp("desi") / "survey"
+    simulate_desi(root, stars=240, seed=7, resolution=False, stars_per_file=40)
+    return root
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small calibrated bundle with random weights."""
+    return write_bundle(tmp_path_factory.mktemp("bundle") / "random", sampling=SAMPLING)
+
+
+@pytest.fixture
+def run_spec(survey_root: Path, bundle: Path, tmp_path: Path) -> Callable[..., RunSpec]:
+    """Make a run spec on the simulated survey; sections can be given to differ from the defaults."""
+
+    def make(**sections: dict[str, object]) -> RunSpec:
+        plain: dict[str, dict[str, object]] = {
+            "survey": {"name": "desi", "root": survey_root, "select": {"by": "all"}},
+            "model": {"bundle": bundle},
+            "sampling": SAMPLING.model_dump(),
+            "tasks": {"rows": 25},
+            "catalog": {"name": "test", "version": "1", "root": tmp_path / "catalogs"},
+        }
+        for name, section in sections.items():
+            plain[name] = plain.get(name, {}) | section
+        return RunSpec.model_validate(plain)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The one Ray session of all Ray tests: four logical CPUs, on loopback, with a token of its own."""
+    folder = tmp_path_factory.mktemp("ray")
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(folder / "token")
+    os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
+    import ray
+
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="warning")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shard index of tests is not the user's."""
+    monkeypatch.setenv("ABUNDANT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

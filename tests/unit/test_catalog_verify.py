@@ -1,0 +1,229 @@
+"""verify() passes on a good catalog and finds every kind of planted damage."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from catalog_rows import Rows, layout, publish, staged, table, tasks
+
+from catalogs import verify
+from catalogs.layout import sha256_file, write_partition
+from engine.errors import VerifyError
+
+TASKS = {**tasks(3, 120), "lost": table(Rows(ra=np.full(9, np.nan), dec=np.full(9, np.nan), first=9000))}
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = layout(tmp_path_factory.mktemp("good"))
+    staged(where, TASKS)
+    publish(where, list(TASKS))
+    return where.catalog
+
+
+@pytest.fixture
+def catalog(good: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(good, tmp_path / "v1"))
+
+
+def partitions(catalog: Path) -> list[Path]:
+    return sorted(catalog.rglob("Npix=*.parquet"), key=lambda path: -path.stat().st_size)
+
+
+def problems(catalog: Path) -> str:
+    with pytest.raises(VerifyError) as caught:
+        verify(catalog)
+    return str(caught.value)
+
+
+def forge(catalog: Path, path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Change a partition's rows and make manifest and properties agree with the new bytes."""
+    rows = change(pq.ParquetFile(path).read())
+    write_partition(path, rows)
+    manifest = json.loads((catalog / "manifest.json").read_text())
+    entry = manifest["files"][path.relative_to(catalog).as_posix()]
+    entry.update(rows=len(rows), bytes=path.stat().st_size, sha256=sha256_file(path))
+    rewrite(catalog, manifest)
+
+
+def rewrite(catalog: Path, manifest: dict) -> None:
+    old = sha256_file(catalog / "manifest.json")
+    (catalog / "manifest.json").write_text(json.dumps(manifest))
+    properties = catalog / "hats.properties"
+    properties.write_text(properties.read_text().replace(old, sha256_file(catalog / "manifest.json")))
+
+
+def replaced(rows: pa.Table, column: str, values: object) -> pa.Table:
+    place = rows.schema.get_field_index(column)
+    return rows.set_column(place, rows.schema.field(place), pa.array(values, rows.schema.field(place).type))
+
+
+def test_a_good_catalog_passes_and_is_counted(good: Path) -> None:
+    report = verify(good)
+    assert report.rows == 369 == report.ok + report.flagged + report.no_result
+    assert report.files == len(partitions(good)) + 4
+
+
+def test_missing_file(catalog: Path) -> None:
+    gone, *_ = partitions(catalog)
+    rows = pq.read_metadata(gone).num_rows
+    gone.unlink()
+    said = problems(catalog)
+    assert f"{gone.relative_to(catalog)}: is missing" in said
+    assert f"says 369 rows total, on disk are {369 - rows}" in said
+
+
+@pytest.mark.parametrize("name", ["partition_info.csv", "skymap.fits", "dataset/_metadata"])
+def test_missing_metadata(catalog: Path, name: str) -> None:
+    (catalog / name).unlink()
+    assert f"{name}: is missing" in problems(catalog)
+
+
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.7, 0.999])
+def test_flipped_byte(catalog: Path, place: float) -> None:
+    path, *_ = partitions(catalog)
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 0x10
+    path.write_bytes(content)
+    assert f"{path.relative_to(catalog)}: sha256 is" in problems(catalog)
+
+
+def test_truncated_file_is_reported_beside_all_others(catalog: Path) -> None:
+    first, second, *_ = partitions(catalog)
+    first.write_bytes(first.read_bytes()[:-50])
+    second.unlink()
+    said = problems(catalog)
+    assert f"{first.relative_to(catalog)}: cannot be read" in said
+    assert f"{second.relative_to(catalog)}: is missing" in said
+
+
+def test_dropped_row(catalog: Path) -> None:
+    forge(catalog, partitions(catalog)[0], lambda rows: rows.slice(1))
+    assert "says 369 rows total, on disk are 368" in problems(catalog)
+
+
+def test_doubled_row(catalog: Path) -> None:
+    forge(catalog, partitions(catalog)[0], lambda rows: pa.concat_tables([rows.slice(0, 1), rows]))
+    said = problems(catalog)
+    assert "on disk are 370" in said
+    assert "1 keys occur more than once" in said
+
+
+def test_row_moved_to_another_file(catalog: Path) -> None:
+    first, second, *_ = partitions(catalog)
+    moved = pq.ParquetFile(first).read().slice(0, 1)
+    forge(catalog, first, lambda rows: rows.slice(1))
+    forge(catalog, second, lambda rows: pa.concat_tables([rows, moved]).sort_by("_healpix_29"))
+    said = problems(catalog)
+    assert f"{second.relative_to(catalog)}: 1 rows lie outside the file's pixel" in said
+
+
+def test_index_that_is_not_the_positions(catalog: Path) -> None:
+    def shift(rows: pa.Table) -> pa.Table:
+        return replaced(rows, "ra", [*rows["ra"].to_pylist()[:-1], None])
+
+    forge(catalog, partitions(catalog)[0], shift)
+    assert "1 rows have a _healpix_29 that is not that of (ra, dec)" in problems(catalog)
+
+
+def test_impossible_position(catalog: Path) -> None:
+    path, *_ = partitions(catalog)
+    forge(catalog, path, lambda rows: replaced(rows, "dec", [200.0] * len(rows)))
+    assert f"{path.relative_to(catalog)}: cannot be read" in problems(catalog)
+
+
+def test_unsorted_rows(catalog: Path) -> None:
+    swap = lambda rows: rows.take([1, 0, *range(2, len(rows))])  # noqa: E731
+    forge(catalog, partitions(catalog)[0], swap)
+    assert "2 rows are not in order" in problems(catalog)
+
+
+def test_unsorted_keys_at_one_position(catalog: Path) -> None:
+    path = next(p for p in partitions(catalog) if _lost(p) == 9)
+    forge(catalog, path, lambda rows: rows.take([1, 0, *range(2, len(rows))]))
+    assert "rows are not in order" in problems(catalog)
+
+
+def _lost(path: Path) -> int:
+    return pq.ParquetFile(path).read()["ra"].null_count
+
+
+def test_changed_label(catalog: Path) -> None:
+    path, *_ = partitions(catalog)
+    rows = pq.ParquetFile(path).read()
+    write_partition(path, replaced(rows, "teff", [5777.0] * len(rows)))
+    said = problems(catalog)
+    assert f"{path.relative_to(catalog)}: " in said
+    assert "teff are there though flagged NO_RESULT" in said
+
+
+def test_nan(catalog: Path) -> None:
+    path, *_ = partitions(catalog)
+    forge(catalog, path, lambda rows: replaced(rows, "snr", [np.nan, *rows["snr"].to_pylist()[1:]]))
+    assert "1 values of snr are NaN" in problems(catalog)
+
+
+def test_null_without_a_reason(catalog: Path) -> None:
+    path, *_ = partitions(catalog)
+
+    def clear(rows: pa.Table) -> pa.Table:
+        rows = replaced(rows, "flag_teff", [0] * len(rows))
+        rows = replaced(rows, "flags", [0] * len(rows))
+        return replaced(rows, "teff", [None] * 2 + rows["teff"].to_pylist()[2:])
+
+    forge(catalog, path, clear)
+    assert "values of teff are NULL without a flag" in problems(catalog)
+
+
+def test_other_schema(catalog: Path) -> None:
+    path, *_ = partitions(catalog)
+    forge(catalog, path, lambda rows: rows.drop_columns(["e_teff"]))
+    assert "lacks ['e_teff float']" in problems(catalog)
+
+
+@pytest.mark.parametrize("change", ["total", "ok"])
+def test_manifest_count(catalog: Path, change: str) -> None:
+    manifest = json.loads((catalog / "manifest.json").read_text())
+    manifest["rows"][change] += 1
+    rewrite(catalog, manifest)
+    said = problems(catalog)
+    assert f"rows {change}, on disk are" in said
+    assert "rows do not add up" in said
+
+
+def test_manifest_flag_count(catalog: Path) -> None:
+    manifest = json.loads((catalog / "manifest.json").read_text())
+    manifest["flag_counts"]["2"] += 1
+    rewrite(catalog, manifest)
+    assert "flag counts are" in problems(catalog)
+
+
+def test_edited_manifest(catalog: Path) -> None:
+    path = catalog / "manifest.json"
+    path.write_text(path.read_text().replace('"desi"', '"sdss"'))
+    assert "abundant_manifest_sha256" in problems(catalog)
+
+
+def test_deleted_properties(catalog: Path) -> None:
+    (catalog / "hats.properties").unlink()
+    assert "hats.properties: is missing" in problems(catalog)
+
+
+def test_deleted_manifest(catalog: Path) -> None:
+    (catalog / "manifest.json").unlink()
+    assert "manifest.json: cannot be read" in problems(catalog)
+
+
+def test_stray_partition(catalog: Path) -> None:
+    path, *_ = partitions(catalog)
+    shutil.copy(path, path.with_name("Npix=77.parquet"))
+    assert "Npix=77.parquet: is not in the manifest" in problems(catalog)
+
+
+def test_no_catalog_at_all(tmp_path: Path) -> None:
+    assert "manifest.json: cannot be read" in problems(tmp_path)
