@@ -14,18 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from catalogs.layout import Layout, bytes_free, sweep, sync, write_atomic
+from catalogs.checks import complete, refuse_duplicates, unwritable
+from catalogs.layout import Layout, sweep, sync, write_atomic
 from catalogs.metadata import published_schema, write_derived, write_manifest, write_properties
-from catalogs.pixels import Group, PixelPlan, align, group, tally, total
+from catalogs.pixels import PixelPlan, align, group, tally, total
 from catalogs.shuffle import Partition, Target, parts, reduce, split
-from catalogs.sql import duplicates
 from catalogs.stage import is_published, receipts
 from engine.columns import schema
 from engine.errors import CommitError
 from engine.types import Column, Receipt
 
 TARGET_BYTES = 100 * 2**20
-LISTED = 20
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -79,24 +78,21 @@ def commit(
     """
     already = is_published(layout)
     if not already:
-        staged = _complete(receipts(layout), tasks_expected, failed_allowed)
+        staged = complete(receipts(layout), tasks_expected, failed_allowed)
         work = _Work(mapper=mapper, on_step=on_step)
         try:
             plan = _pixel_plan(layout, staged, work, columns=columns, keys=keys, target_bytes=target_bytes)
             partitions = _partitions(layout, staged, plan, work, columns=columns, keys=keys)
-            on_step("publish", 0, 1)
+            work.on_step("publish", 0, 1)
             write_derived(layout.partial, plan)
             write_manifest(
                 layout, manifest, keys=keys, columns=columns, receipts=staged, partitions=partitions
             )
             write_properties(layout, plan, partitions)
             _publish(layout)
-            on_step("publish", 1, 1)
+            work.on_step("publish", 1, 1)
         except OSError as error:
-            raise CommitError(
-                f"the catalog cannot be written: {error} ({bytes_free(layout.root):,} bytes free there); "
-                "the staging is kept: make room, then run the same command again"
-            ) from error
+            raise unwritable(layout, error) from error
     shutil.rmtree(layout.scratch, ignore_errors=True)
     return _report(layout, already=already)
 
@@ -112,27 +108,6 @@ class _Work:
         for done, result in enumerate(self.mapper(function, items), start=1):
             self.on_step(step, done, len(items))
             yield result
-
-
-def _complete(found: Iterable[Receipt], expected: Sequence[str], failed_allowed: int) -> tuple[Receipt, ...]:
-    """The receipts of the expected tasks, by task id; CommitError when they cannot be published."""
-    have = {receipt.task_id: receipt for receipt in found}
-    missing = [task for task in expected if task not in have]
-    if missing:
-        raise CommitError(
-            f"{len(missing)} of {len(expected)} tasks have no receipt:\n{_listed(missing)}\n"
-            "run the same command again to do them"
-        )
-    wanted = tuple(have[task] for task in sorted(set(expected)))
-    failed = [f"{receipt.task_id}: {receipt.reason}" for receipt in wanted if receipt.status == "failed"]
-    if len(failed) > failed_allowed:
-        raise CommitError(
-            f"{len(failed)} tasks failed, {failed_allowed} may:\n{_listed(failed)}\n"
-            f"mend the files, or set [tolerance] failed_tasks = {len(failed)} to publish without them"
-        )
-    if not sum(receipt.rows for receipt in wanted):
-        raise CommitError(f"nothing to publish: the {len(wanted)} tasks staged no row")
-    return wanted
 
 
 def _pixel_plan(
@@ -155,7 +130,7 @@ def _pixel_plan(
     groups = group(layout.staging, staged)
     counted = total(work.each("histogram", partial(tally, schema=schema(columns)), groups))
     work.on_step("keys", 0, 1)
-    _refuse_duplicates(layout, groups, keys)
+    refuse_duplicates(layout, staged, keys)
     work.on_step("keys", 1, 1)
     plan = PixelPlan(staged=digest, tally=counted, pixels=align(counted, target_bytes))
     write_atomic(path, plan.to_json())
@@ -173,7 +148,9 @@ def _partitions(
 ) -> tuple[Partition, ...]:
     """Split and reduce; the partitions in the order of the sky."""
     to = layout.scratch / "split"
-    splits = list(work.each("split", partial(split, plan=plan, folder=to), group(layout.staging, staged)))
+    splits = list(
+        work.each("split", partial(split, pixels=plan.pixels, folder=to), group(layout.staging, staged))
+    )
     target = Target(
         folder=layout.partial,
         done=layout.scratch / "done",
@@ -191,16 +168,6 @@ def _saved(path: Path) -> PixelPlan | None:
         return PixelPlan.from_json(path.read_bytes())
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
-
-
-def _refuse_duplicates(layout: Layout, groups: Sequence[Group], keys: Sequence[str]) -> None:
-    found = duplicates([file for one in groups for file in one.files], keys, layout.scratch / "spill")
-    if found.keys:
-        raise CommitError(
-            f"{found.keys} keys ({'/'.join(keys)}) occur more than once; nothing was published and "
-            f"nothing was dropped, the staging is kept in {layout.staging}:\n{found}\n"
-            "the survey's files hold these rows twice: select one of them, or add a key that tells them apart"
-        )
 
 
 def _account(made: Iterable[Partition], plan: PixelPlan) -> tuple[Partition, ...]:
@@ -235,8 +202,3 @@ def _report(layout: Layout, *, already: bool) -> CommitReport:
         bytes=sum(file["bytes"] for file in partitions),
         already=already,
     )
-
-
-def _listed(lines: Sequence[str]) -> str:
-    more = [f"  … and {len(lines) - LISTED} more"] if len(lines) > LISTED else []
-    return "\n".join([*(f"  {line}" for line in lines[:LISTED]), *more])

@@ -92,11 +92,6 @@ class PixelPlan:
     tally: Tally
     pixels: tuple[Pixel, ...]
 
-    def slots(self, index_N: np.ndarray) -> np.ndarray:
-        """The position in `pixels` of every order-29 index, shape (N,)."""
-        starts = np.array([pixel.start for pixel in self.pixels])
-        return np.searchsorted(starts, index_N, side="right") - 1
-
     def to_json(self) -> bytes:
         """The plan as JSON."""
         plain = {
@@ -195,6 +190,12 @@ def _wider(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 def _longest(column: pa.ChunkedArray) -> int:
     return pc.call_function("max", [pc.call_function("utf8_length", [column])]).as_py() or 1
+
+
+def slots(pixels: Sequence[Pixel], index_N: np.ndarray) -> np.ndarray:
+    """The position in `pixels`, which follow each other on the sky, of order-29 indices, shape (N,)."""
+    starts = np.array([pixel.start for pixel in pixels])
+    return np.searchsorted(starts, index_N, side="right") - 1
 
 
 def _degrade(histogram: np.ndarray, order: int) -> np.ndarray:

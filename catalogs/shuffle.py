@@ -7,7 +7,7 @@ values alone, so that any map can run them anywhere.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from catalogs.layout import atomic_file, sha256_file, write_atomic, write_partition
-from catalogs.pixels import Group, Pixel, PixelPlan
+from catalogs.pixels import Group, Pixel, slots
 
 SLOTS = b"slots"
 
@@ -31,11 +31,10 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What makes one partition: its pixel and the split files that hold rows of it."""
+    """What makes one partition: its pixel and where its rows are, as (split file, number of the batch)."""
 
-    slot: int
     pixel: Pixel
-    splits: tuple[Split, ...]
+    sources: tuple[tuple[Path, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,34 +57,32 @@ class Partition:
     sha256: str
 
 
-def split(group: Group, plan: PixelPlan, folder: Path) -> Split:
+def split(group: Group, pixels: Sequence[Pixel], folder: Path) -> Split:
     """Sort a group's rows by pixel into one file; a file that is there is complete and is kept."""
     path = folder / f"{group.label}.arrow"
     if path.exists():
         with pa.ipc.open_file(path) as file:
             return Split(path=path, slots=_slots(file.schema))
     table = pa.concat_tables(_read(file) for file in group.files).combine_chunks()
-    slot_N = plan.slots(table["_healpix_29"].to_numpy())
+    slot_N = slots(pixels, table["_healpix_29"].to_numpy())
     order_N = np.argsort(slot_N, kind="stable")
-    slots, starts = np.unique(slot_N[order_N], return_index=True)
-    table = table.take(order_N).replace_schema_metadata({SLOTS: json.dumps(slots.tolist())})
+    found, starts = np.unique(slot_N[order_N], return_index=True)
+    table = table.take(order_N).replace_schema_metadata({SLOTS: json.dumps(found.tolist())})
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     stops = [*starts[1:], len(table)]
     with atomic_file(path) as temporary, pa.ipc.new_file(temporary, table.schema, options=options) as writer:
         for start, stop in zip(starts, stops, strict=True):
             writer.write_table(table.slice(start, stop - start).combine_chunks())
-    return Split(path=path, slots=tuple(slots.tolist()))
+    return Split(path=path, slots=tuple(found.tolist()))
 
 
 def parts(pixels: Sequence[Pixel], splits: Sequence[Split]) -> tuple[Part, ...]:
     """For every pixel the split files that hold rows of it."""
-    holders: list[list[Split]] = [[] for _ in pixels]
+    sources: list[list[tuple[Path, int]]] = [[] for _ in pixels]
     for one in sorted(splits, key=lambda one: one.path.name):
-        for slot in one.slots:
-            holders[slot].append(one)
-    return tuple(
-        Part(slot=slot, pixel=pixel, splits=tuple(holders[slot])) for slot, pixel in enumerate(pixels)
-    )
+        for batch, slot in enumerate(one.slots):
+            sources[slot].append((one.path, batch))
+    return tuple(Part(pixel=p, sources=tuple(found)) for p, found in zip(pixels, sources, strict=True))
 
 
 def reduce(part: Part, target: Target) -> Partition:
@@ -93,21 +90,20 @@ def reduce(part: Part, target: Target) -> Partition:
 
     The order is total because keys are unique, so the bytes do not depend on how rows arrived.
     """
-    path, record = target.folder / part.pixel.path, target.done / f"{part.slot:06d}.json"
+    path = target.folder / part.pixel.path
+    record = target.done / f"{part.pixel.order}-{part.pixel.number}.json"
     if path.exists() and record.exists():
         known = Partition(**json.loads(record.read_bytes()))
-        if known.path == part.pixel.path and known.sha256 == sha256_file(path):
+        if known.sha256 == sha256_file(path):
             return known
-    batches = [_batch(one, part.slot) for one in part.splits]
-    table = pa.Table.from_batches(batches).combine_chunks()
+    table = pa.Table.from_batches([_batch(*source) for source in part.sources]).combine_chunks()
     table = table.take(row_order(table, target.keys))
     table = pa.Table.from_arrays(table.columns, schema=target.schema)
     write_partition(path, table)
     made = Partition(
         path=part.pixel.path, rows=len(table), bytes=path.stat().st_size, sha256=sha256_file(path)
     )
-    plain = {"path": made.path, "rows": made.rows, "bytes": made.bytes, "sha256": made.sha256}
-    write_atomic(record, json.dumps(plain).encode())
+    write_atomic(record, json.dumps(asdict(made)).encode())
     return made
 
 
@@ -122,9 +118,9 @@ def _read(path: Path) -> pa.Table:
         return file.read()
 
 
-def _batch(one: Split, slot: int) -> pa.RecordBatch:
-    with pa.ipc.open_file(pa.memory_map(str(one.path))) as file:
-        return file.get_batch(one.slots.index(slot)).replace_schema_metadata(None)
+def _batch(path: Path, number: int) -> pa.RecordBatch:
+    with pa.ipc.open_file(pa.memory_map(str(path))) as file:
+        return file.get_batch(number).replace_schema_metadata(None)
 
 
 def _slots(schema: pa.Schema) -> tuple[int, ...]:

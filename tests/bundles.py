@@ -14,7 +14,9 @@ from engine.spec import Sampling
 CENTRES = {"teff": (5200.0, 800.0), "logg": (3.5, 1.2), "fe_h": (-0.5, 0.5), "mg_h": (-0.4, 0.5)}
 
 
-def write_bundle(folder: Path, *, sampling: Sampling | None, seed: int = 0, architecture: str = "desi_mlp_4") -> Path:
+def write_bundle(
+    folder: Path, *, sampling: Sampling | None, seed: int = 0, architecture: str = "desi_mlp_4"
+) -> Path:
     """A small MLP with the labels teff, logg, fe_h, mg_h and mg_fe; uncalibrated where sampling is None."""
     model = MODELS[architecture]
     hyper = model.hyper.model_copy(update={"hidden": (32, 16, 16, 8), "dropout": 0.1})
@@ -43,5 +45,7 @@ def write_bundle(folder: Path, *, sampling: Sampling | None, seed: int = 0, arch
 def _label(name: str, calibrated: bool) -> LabelCard:
     unit, _, description = describe_label(name)
     middle, width = CENTRES.get(name, (0.1, 0.1))
-    card = LabelCard(name=name, unit=unit, description=description, low=middle - 0.3 * width, high=middle + 0.3 * width)
+    card = LabelCard(
+        name=name, unit=unit, description=description, low=middle - 0.3 * width, high=middle + 0.3 * width
+    )
     return card.model_copy(update={"error_scale": 2.0, "error_floor": 0.05 * width}) if calibrated else card

@@ -1,6 +1,7 @@
 """Fixtures that several kinds of tests share, all made in code."""
 
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,8 +68,8 @@ def run_spec(survey_root: Path, bundle: Path, tmp_path: Path) -> Callable[..., R
 def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The one Ray session of all Ray tests: four logical CPUs, on loopback, with a token of its own."""
     folder = tmp_path_factory.mktemp("ray")
+    (folder / "token").write_text(secrets.token_hex(32))
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(folder / "token")
-    os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
     import ray
 
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="warning")

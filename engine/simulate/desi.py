@@ -47,15 +47,8 @@ def simulate_desi(
     """
     plans = plan_files(stars, stars_per_file)
     given_NL = _check_labels(labels, stars)
-    settings = {
-        "version": _VERSION,
-        "stars": stars,
-        "seed": seed,
-        "resolution": resolution,
-        "stars_per_file": stars_per_file,
-        "labels": None if given_NL is None else hashlib.sha256(given_NL.tobytes()).hexdigest(),
-    }
-    _claim(root, settings)
+    settings = {"stars": stars, "seed": seed, "resolution": resolution, "stars_per_file": stars_per_file}
+    _claim(root, settings | {"version": _VERSION, "labels": _digest(given_NL)})
     labels_of = _label_source(seed, given_NL)
     truth_path = root / "truth.parquet"
     with truth_writer(truth_path) as append:
@@ -101,6 +94,11 @@ def _check_labels(labels: pa.Table | None, stars: int) -> LabelArray | None:
             f"the labels table has {labels.num_rows} rows for {stars} stars: add rows or lower stars"
         )
     return labels_from_table(labels.slice(0, stars))
+
+
+def _digest(given_NL: LabelArray | None) -> str | None:
+    """What tells one table of labels from another; None when labels are drawn."""
+    return None if given_NL is None else hashlib.sha256(given_NL.tobytes()).hexdigest()
 
 
 def _label_source(seed: int, given_NL: LabelArray | None) -> LabelSource:

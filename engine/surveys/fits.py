@@ -1,6 +1,6 @@
-"""What FITS surveys share: files, and row ranges of images and tables as native arrays.
+"""What FITS surveys share: files, and rows of images as native arrays. (Tables: fits_tables.py.)
 
-Plain images and tables are read with `preadv` at the offsets that the header walk found, several times
+Plain images are read with `preadv` at the offsets that the header walk found, several times
 faster than through a FITS library; compressed images go through fitsio. A gzipped file is inflated once,
 whole, into a temporary file and then read like any other.
 
@@ -9,12 +9,11 @@ Errors from here name the HDU and what was expected; `named(path)` around the ca
 
 import gzip
 import os
-import re
 import shutil
 import tempfile
 import warnings
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -26,26 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ShardCorrupt, ShardError, ShardUnavailable
-from engine.surveys.headers import Hdu, walk
+from engine.surveys.fits_headers import Hdu, walk
 from engine.types import Extent
 
 # Measured: pieces that stay in the second-level cache while they are swapped halve the time of a read.
 PIECE_BYTES = 2**20
-
-# TFORM codes of binary tables: the numpy type of one element ("X", bits, is worked out apart).
-TABLE_TYPES = {
-    "L": "i1",
-    "B": "u1",
-    "I": "i2",
-    "J": "i4",
-    "K": "i8",
-    "E": "f4",
-    "D": "f8",
-    "C": "c8",
-    "M": "c16",
-    "P": "V8",
-    "Q": "V16",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +72,24 @@ def opened(path: Path) -> Iterator[FitsFile]:
 @lru_cache(maxsize=1)
 def _inflate(path: Path, _mtime_ns: int) -> Any:
     """A temporary file with the plain bytes, kept for the next row range of the same file."""
-    warn_of_gzip()
     plain = tempfile.NamedTemporaryFile(prefix="abundant-", suffix=".fits")  # noqa: SIM115
-    try:
-        with gzip.open(path) as packed:
-            shutil.copyfileobj(packed, plain, PIECE_BYTES)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ShardCorrupt(f"broken gzip: {error}; expected a whole FITS file") from error
+    with gunzipped(path) as packed:
+        shutil.copyfileobj(packed, plain, PIECE_BYTES)
     plain.flush()
     return plain
+
+
+@contextmanager
+def gunzipped(path: Path) -> Iterator[gzip.GzipFile]:
+    """The plain bytes of a gzipped file as a stream; errors as in `opened`."""
+    warn_of_gzip()
+    try:
+        with gzip.open(path) as stream:
+            yield stream
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ShardCorrupt(f"broken gzip: {error}; expected a whole FITS file") from error
+    except OSError as error:
+        raise ShardUnavailable(f"{error.strerror or error}; expected a readable FITS file") from error
 
 
 @cache
@@ -120,7 +113,7 @@ def read_rows(file: FitsFile, name: str, extent: Extent, rows: npt.NDArray[np.in
         start = int(rows[first])
         last = int(np.searchsorted(rows, start + len(piece)))
         taken = piece[: int(rows[last - 1]) + 1 - start]
-        _fill(file, name, extent.offset + start * stored.itemsize * pixels, taken)
+        fill(file, name, extent.offset + start * stored.itemsize * pixels, taken)
         contiguous = len(taken) == last - first
         np.copyto(out[first:last], taken if contiguous else taken[rows[first:last] - start], casting="unsafe")
         first = last
@@ -129,7 +122,7 @@ def read_rows(file: FitsFile, name: str, extent: Extent, rows: npt.NDArray[np.in
         out ^= np.int32(-(2**31))
 
 
-def _fill(file: FitsFile, name: str, offset: int, array: Any) -> None:
+def fill(file: FitsFile, name: str, offset: int, array: Any) -> None:
     """Fill an array with the file's bytes from `offset` on; a read may come in parts."""
     view = memoryview(array.reshape(-1).view(np.uint8))
     done = 0
@@ -148,54 +141,3 @@ def _decode_rows(file: FitsFile, name: str, rows: npt.NDArray[np.int64], out: An
         np.copyto(out, image[rows - first], casting="unsafe")
     except (OSError, ValueError) as error:
         raise ShardCorrupt(f"HDU {name}: expected an image that fitsio can decode: {error}") from error
-
-
-def read_table(
-    file: FitsFile, hdu: Hdu, columns: Collection[str], start: int, stop: int
-) -> dict[str, npt.NDArray[Any]]:
-    """Rows [start, stop) of those of `columns` that a binary table has: native arrays, text as str.
-
-    ShardCorrupt when the rows are not there or the table's layout makes no sense.
-    """
-    if not 0 <= start <= stop <= hdu.extent.shape[0]:
-        raise ShardCorrupt(f"HDU {hdu.name}: {hdu.extent.shape[0]} rows, expected rows {start} to {stop}")
-    places = _places(hdu)
-    wanted = {name: places[name] for name in columns if name in places}
-    width = hdu.value("NAXIS1")
-    layout = np.dtype(
-        {
-            "names": list(wanted),
-            "formats": [kind for kind, _, _ in wanted.values()],
-            "offsets": [offset for _, offset, _ in wanted.values()],
-            "itemsize": width,
-        }
-    )
-    block = np.empty(stop - start, layout)
-    _fill(file, hdu.name, hdu.extent.offset + start * width, block)
-    return {name: _native(block[name], hdu, number) for name, (_, _, number) in wanted.items()}
-
-
-def _places(hdu: Hdu) -> dict[str, tuple[str, int, int]]:
-    """Of each column of a table: numpy type in file order, first byte in the row, TFIELDS number."""
-    places, offset = {}, 0
-    for number in range(1, hdu.value("TFIELDS", 0) + 1):
-        form = re.match(r"(\d*)([LXBIJKAEDCMPQ])", str(hdu.value(f"TFORM{number}")))
-        if form is None:
-            raise ShardCorrupt(f"HDU {hdu.name}: expected TFORM{number}, has {hdu.value(f'TFORM{number}')!r}")
-        count, code = int(form[1] or 1), form[2]
-        kind = {"A": f"S{count}", "X": f"V{-(-count // 8)}"}.get(code) or (
-            f">{TABLE_TYPES[code]}" if count == 1 else f"{count}>{TABLE_TYPES[code]}"
-        )
-        places[str(hdu.value(f"TTYPE{number}", "")).strip().upper()] = (kind, offset, number)
-        offset += np.dtype(kind).itemsize
-    if offset != hdu.value("NAXIS1"):
-        raise ShardCorrupt(f"HDU {hdu.name}: columns of {offset} bytes, expected {hdu.value('NAXIS1')}")
-    return places
-
-
-def _native(column: npt.NDArray[Any], hdu: Hdu, number: int) -> npt.NDArray[Any]:
-    if column.dtype.kind == "S":
-        return np.char.rstrip(np.char.decode(column, "latin-1"))
-    native = column.astype(column.dtype.newbyteorder("="))
-    scale, zero = hdu.value(f"TSCAL{number}", 1), hdu.value(f"TZERO{number}", 0)
-    return native if (scale, zero) == (1, 0) else native * scale + zero

@@ -1,5 +1,6 @@
 """Commit: every staged row once, the same bytes whatever happens on the way, or nothing at all."""
 
+import pickle
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 import catalogs.commit
 from catalogs.layout import BLOOM_COLUMNS, Layout
-from catalogs.pixels import GROUP_FILES, PixelPlan, Tally, align, group
+from catalogs.pixels import GROUP_FILES, Tally, align, group, slots
 from catalogs.stage import receipts
 from engine.columns import schema
 from engine.errors import CommitError, PlanError
@@ -63,12 +64,13 @@ def test_every_staged_row_is_published_once_and_nothing_else(tmp_path: Path) -> 
 
 
 def test_order_of_tasks_and_of_the_map_changes_no_byte(tmp_path: Path, reference: Layout) -> None:
-    def backwards(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterable[Any]:
-        return [function(item) for item in reversed(items)]
+    def elsewhere(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterable[Any]:
+        """Backwards, and everything travels as bytes, as to another process."""
+        return [pickle.loads(pickle.dumps(function))(pickle.loads(pickle.dumps(i))) for i in reversed(items)]
 
     where = layout(tmp_path)
     staged(where, dict(reversed(TASKS.items())))
-    publish(where, NAMES[::-1], mapper=backwards)
+    publish(where, NAMES[::-1], mapper=elsewhere)
     assert published_bytes(where) == published_bytes(reference)
 
 
@@ -348,9 +350,8 @@ def test_staged_files_are_grouped(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 FINEST = 4
 CLUMP = 2 * (29 - FINEST)
 indices = st.lists(st.integers(0, 12 * 4**29 - 1), min_size=1, max_size=60)
-clumps = st.tuples(st.integers(0, 12 * 4**FINEST - 1), st.integers(1, 50)).map(
-    lambda c: [c[0] << CLUMP] * c[1]
-)
+pixel_numbers = st.integers(0, 12 * 4**FINEST - 1)
+clumps = st.tuples(pixel_numbers, st.integers(1, 50)).map(lambda c: [c[0] << CLUMP] * c[1])
 
 
 @given(index=st.tuples(indices, clumps).map(lambda both: both[0] + both[1]), target=st.integers(1, 5000))
@@ -362,13 +363,11 @@ def test_any_positions_fall_into_exactly_one_partition(index: list[int], target:
     with pytest.MonkeyPatch.context() as patch:  # hats' loops over the sky are slow at order 8
         patch.setattr("catalogs.pixels.SKY_ORDER", FINEST)
         pixels = align(tally, target)
-    plan = PixelPlan(staged="", tally=tally, pixels=pixels)
     homes = [[p for p in pixels if p.number == i >> 2 * (29 - p.order)] for i in index]
     assert all(len(home) == 1 for home in homes)
-    assert [pixels[slot] for slot in plan.slots(index_N)] == [home[0] for home in homes]
-    inside = {
-        pixel: [i for i, home in zip(index, homes, strict=True) if home[0] == pixel] for pixel in pixels
-    }
+    assert [pixels[slot] for slot in slots(pixels, index_N)] == [home[0] for home in homes]
+    pairs = list(zip(index, homes, strict=True))
+    inside = {pixel: [i for i, home in pairs if home[0] == pixel] for pixel in pixels}
     assert all(inside.values())
     most = max(1, target // 100)
     assert all(len(rows) <= most or len({i >> CLUMP for i in rows}) == 1 for rows in inside.values())

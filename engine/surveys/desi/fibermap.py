@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from engine.errors import ShardCorrupt
 from engine.surveys.desi.layout import KEYS
-from engine.surveys.fits import FitsFile, read_table
-from engine.surveys.headers import Hdu
+from engine.surveys.fits import FitsFile
+from engine.surveys.fits_headers import Hdu, find_hdu
+from engine.surveys.fits_tables import read_table
 from engine.types import Bools
 
 PHASES = ("", "SV1_", "SV2_", "SV3_")
@@ -37,13 +38,14 @@ GAIA = {
 }
 GAIA_CATALOGUES = ("G2", "G3")
 STATUS = ("COADD_FIBERSTATUS", "FIBERSTATUS")
-WANTED = (
-    *(column for columns, _ in KEY_PLACES.values() for column in columns),
-    *TARGET_COLUMNS,
-    *GAIA.values(),
-    *STATUS,
-    *("TARGET_RA", "TARGET_DEC", "OBJTYPE", "EBV", "REF_ID", "REF_CAT"),
-)
+
+# The columns that are read, and the numpy kinds they may be of.
+INTEGERS = ("HPXPIXEL", "HEALPIX", "TILEID", "TARGETID", "EXPID", "REF_ID", *TARGET_COLUMNS, *STATUS)
+WANTED = {
+    **dict.fromkeys(INTEGERS, "i"),
+    **dict.fromkeys((*GAIA.values(), "TARGET_RA", "TARGET_DEC", "EBV"), "f"),
+    **dict.fromkeys(("SURVEY", "PROGRAM", "OBJTYPE", "REF_CAT"), "U"),
+}
 
 HEALPIX_NAME = re.compile(r"\w+-(?P<survey>[a-z]\w*)-(?P<program>[a-z]\w*)-(?P<healpix>\d+)\.fits")
 TILE_NAME = re.compile(r"\w+-\d-(?P<tileid>\d+)-[a-z]*\d+\.fits")
@@ -73,10 +75,7 @@ def read_fibermap(file: FitsFile, name: str, start: int, stop: int) -> Fibermap:
     """Rows [start, stop) of a file's FIBERMAP; ShardCorrupt when it, or its TARGETID, is not there."""
     hdus = file.walk()
     primary = next(hdus)
-    table = next((hdu for hdu in hdus if hdu.name == "FIBERMAP"), None)
-    if table is None:
-        raise ShardCorrupt("HDU FIBERMAP: missing, expected in every DESI spectra file")
-    columns = read_table(file, table, WANTED, start, stop)
+    columns = read_table(file, find_hdu(hdus, "FIBERMAP"), WANTED, start, stop)
     if "TARGETID" not in columns:
         raise ShardCorrupt("HDU FIBERMAP: no column TARGETID, expected in every DESI spectra file")
     return Fibermap(rows=np.arange(start, stop), columns=columns, primary=primary, name=name)
@@ -98,9 +97,15 @@ def _key(fibers: Fibermap, name: str, kind: pa.DataType, in_path: str | None) ->
         found = fibers.primary.value("SPGRPVAL")
     if name == "survey" and found is None and in_path is None:
         found = _phase(fibers)
-    value = in_path if found is None else found
-    typed = None if value is None else str(value) if kind == pa.string() else int(value)
-    return pa.repeat(pa.scalar(typed, kind), len(fibers.rows))
+    return pa.repeat(_scalar(in_path if found is None else found, kind), len(fibers.rows))
+
+
+def _scalar(value: Any, kind: pa.DataType) -> pa.Scalar:
+    """A header's or path's value; NULL when it is no such thing."""
+    if kind == pa.string():
+        return pa.scalar(None if value is None else str(value), kind)
+    number = int(value) if str(value).isdecimal() else -1
+    return pa.scalar(number if 0 <= number < 2**31 else None, kind)
 
 
 def _valid_id(name: str, values: npt.NDArray[Any]) -> Bools:

@@ -1,6 +1,5 @@
 """Which files DESI spectra come in, and whether one is as it must be."""
 
-import gzip
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -10,8 +9,8 @@ import numpy as np
 
 from engine.errors import PlanError, ShardCorrupt, ShardError, ShardUnavailable
 from engine.surveys.desi.layout import ARMS, IMAGES
-from engine.surveys.fits import FitsFile, opened, read_rows, warn_of_gzip
-from engine.surveys.headers import Hdu, walk
+from engine.surveys.fits import FitsFile, gunzipped, opened, read_rows
+from engine.surveys.fits_headers import Hdu, find_hdu, walk
 from engine.surveys.index import Finding
 from engine.types import Arm, Extent
 
@@ -47,49 +46,33 @@ def inspect(path: Path) -> Finding:
     A gzipped file is read as far as FIBERMAP's header: checking the rest costs as much as reading it.
     """
     found: dict[str, Hdu] = {}
-    problem, passing = None, False
+    rows, problem, passing = 0, None, False
     try:
         if path.suffix == ".gz":
-            warn_of_gzip()
-            found = {"FIBERMAP": _gzipped_fibermap(path)}
-        else:
-            with opened(path) as file:
-                for hdu in file.walk():
-                    found.setdefault(hdu.name, hdu)
-                check(file, found)
+            return Finding(rows=_rows_of_gzipped(path))
+        with opened(path) as file:
+            for hdu in file.walk():
+                found.setdefault(hdu.name, hdu)
+                rows = found["FIBERMAP"].rows if hdu.name == "FIBERMAP" else rows
+            check(file, found)
     except ShardError as error:
         problem, passing = str(error), isinstance(error, ShardUnavailable)
-    rows = found["FIBERMAP"].extent.shape[0] if "FIBERMAP" in found else 0
-    whole = problem is None and path.suffix != ".gz"
-    extents = {name: found[name].extent for name, _ in IMAGES.values()} if whole else {}
+    extents = {} if problem else {name: found[name].extent for name, _ in IMAGES.values()}
     return Finding(rows=rows, extents=extents, problem=problem, passing=passing)
 
 
-def _gzipped_fibermap(path: Path) -> Hdu:
+def _rows_of_gzipped(path: Path) -> int:
     def fetch(offset: int, count: int) -> bytes:
-        packed.seek(offset)
-        return packed.read(count)
+        stream.seek(offset)
+        return stream.read(count)
 
-    try:
-        with gzip.open(path) as packed:
-            return fibermap_of(walk(fetch, None))
-    except (EOFError, gzip.BadGzipFile) as error:
-        raise ShardCorrupt(f"broken gzip: {error}; expected a whole FITS file") from error
-    except OSError as error:
-        raise ShardUnavailable(f"{error.strerror}; expected a readable FITS file") from error
-
-
-def fibermap_of(hdus: Iterator[Hdu]) -> Hdu:
-    """The FIBERMAP among HDUs; ShardCorrupt when there is none."""
-    for hdu in hdus:
-        if hdu.name == "FIBERMAP":
-            return hdu
-    raise ShardCorrupt("HDU FIBERMAP: missing, expected in every DESI spectra file")
+    with gunzipped(path) as stream:
+        return find_hdu(walk(fetch, None), "FIBERMAP").rows
 
 
 def check(file: FitsFile, found: Mapping[str, Hdu]) -> None:
     """ShardCorrupt unless images and wavelengths are as FIBERMAP and the arms say. RESOLUTION is not read."""
-    rows = fibermap_of(iter(found.values())).extent.shape[0]
+    rows = find_hdu(found.values(), "FIBERMAP").rows
     for column, (name, arm) in IMAGES.items():
         extent = _extent(found, name, (rows, arm.grid.pixels))
         kinds = "iu" if column.startswith("mask") else "f"
@@ -100,11 +83,10 @@ def check(file: FitsFile, found: Mapping[str, Hdu]) -> None:
 
 
 def _extent(found: Mapping[str, Hdu], name: str, shape: tuple[int, ...]) -> Extent:
-    if name not in found:
-        raise ShardCorrupt(f"HDU {name}: missing, expected an image of shape {shape}")
-    if found[name].extent.shape != shape:
-        raise ShardCorrupt(f"HDU {name}: shape {found[name].extent.shape}, expected {shape}")
-    return found[name].extent
+    extent = find_hdu(found.values(), name).extent
+    if extent.shape != shape:
+        raise ShardCorrupt(f"HDU {name}: shape {extent.shape}, expected {shape}")
+    return extent
 
 
 def _check_grid(file: FitsFile, found: Mapping[str, Hdu], arm: Arm) -> None:

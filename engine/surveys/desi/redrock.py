@@ -8,10 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ShardCorrupt
-from engine.surveys.fits import named, opened, read_table
+from engine.surveys.fits import named, opened
+from engine.surveys.fits_headers import find_hdu
+from engine.surveys.fits_tables import read_table
 from engine.types import Bools, Doubles
 
-COLUMNS = ("TARGETID", "Z", "ZERR", "ZWARN", "SPECTYPE")
+# Columns, and the numpy kinds they may be of.
+COLUMNS = {"TARGETID": "i", "Z": "f", "ZERR": "f", "ZWARN": "i", "SPECTYPE": "U"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +51,10 @@ def read_redrock(spectra: Path, targetid_N: npt.NDArray[np.int64]) -> Redrock | 
     if not path.exists():
         return None
     with named(path), opened(path) as file:
-        table = next((hdu for hdu in file.walk() if hdu.name == "REDSHIFTS"), None)
-        if table is None:
-            raise ShardCorrupt("HDU REDSHIFTS: missing, expected in every Redrock file")
-        found = read_table(file, table, COLUMNS, 0, table.extent.shape[0])
-        if missing := set(COLUMNS) - found.keys():
-            raise ShardCorrupt(f"HDU REDSHIFTS: no column {', '.join(sorted(missing))}, expected {COLUMNS}")
+        table = find_hdu(file.walk(), "REDSHIFTS")
+        found = read_table(file, table, COLUMNS, 0, table.rows)
+        if missing := COLUMNS.keys() - found.keys():
+            raise ShardCorrupt(f"HDU REDSHIFTS: no column {', '.join(sorted(missing))}, expected one of each")
     ids = found["TARGETID"]
     order = np.argsort(ids, kind="stable")
     place_N, found_N = look_up(ids[order], targetid_N)

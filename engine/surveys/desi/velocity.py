@@ -35,8 +35,8 @@ def velocity_columns(
 
 
 def _nullable(values_N: Doubles, known_N: Bools, kind: pa.DataType = KMS) -> pa.Array:
-    finite_N = known_N & np.isfinite(values_N)
-    return pa.array(np.where(finite_N, values_N, 0).astype(kind.to_pandas_dtype()), kind, mask=~finite_N)
+    sane_N = known_N & (np.abs(values_N) < 2**31)
+    return pa.array(np.where(sane_N, values_N, 0).astype(kind.to_pandas_dtype()), kind, mask=~sane_N)
 
 
 def _velocities(rv: Velocity, keys: Mapping[str, pa.Array], redrock: Redrock | None) -> Velocities:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -37,6 +37,13 @@ class Hdu:
     cards: Mapping[str, str]
     extent: Extent
 
+    @property
+    def rows(self) -> int:
+        """Rows of a table; ShardCorrupt when it is none."""
+        if "TFIELDS" not in self.cards or len(self.extent.shape) != 1:
+            raise ShardCorrupt(f"HDU {self.name}: not a table, expected a binary table")
+        return self.extent.shape[0]
+
     def value(self, keyword: str, default: Any = None) -> Any:
         """A header value as str, int, float or bool; `default` when it is absent or undefined."""
         found = _parse(self.cards[keyword]) if keyword in self.cards else None
@@ -62,6 +69,14 @@ def walk(fetch: Fetch, size: int | None) -> Iterator[Hdu]:
         text = fetch(offset, HEADER_READ)
 
 
+def find_hdu(hdus: Iterable[Hdu], name: str) -> Hdu:
+    """The first HDU of that name; ShardCorrupt when there is none."""
+    for hdu in hdus:
+        if hdu.name == name:
+            return hdu
+    raise ShardCorrupt(f"HDU {name}: missing, expected one of that name")
+
+
 def _hdu(text: str, data: int, number: int) -> tuple[Hdu, int]:
     """The HDU with this header, whose data begin at `data`, and the first byte after them."""
     cards = {text[i : i + 8].rstrip(): text[i + 10 : i + CARD] for i in range(0, len(text), CARD)}
@@ -69,10 +84,10 @@ def _hdu(text: str, data: int, number: int) -> tuple[Hdu, int]:
     try:
         axes = _axes(cards, "NAXIS")
         width = abs(int(_parse(cards["BITPIX"]))) // 8
-        heap = int(_parse(cards.get("PCOUNT", "0")))
+        heap = max(0, int(_parse(cards.get("PCOUNT", "0"))))
         extent = _extent(cards, axes, data)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ShardCorrupt(f"HDU {name}: header without a valid {error}, expected an integer") from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ShardCorrupt(f"HDU {name}: expected integers for BITPIX and NAXISn: {error}") from error
     count = math.prod(axes) + heap if axes else 0
     return Hdu(name=name, cards=cards, extent=extent), data + width * count
 
@@ -104,14 +119,18 @@ def _blocks(size: int) -> int:
 
 def _axes(cards: Mapping[str, str], key: str) -> tuple[int, ...]:
     """The shape in numpy's order, slowest axis first."""
-    return tuple(int(_parse(cards[f"{key}{k}"])) for k in range(int(_parse(cards[key])), 0, -1))
+    axes = tuple(int(_parse(cards[f"{key}{k}"])) for k in range(int(_parse(cards[key])), 0, -1))
+    if any(length < 0 for length in axes):
+        raise ValueError(f"{key}n = {axes}")
+    return axes
 
 
 def _extent(cards: Mapping[str, str], axes: tuple[int, ...], data: int) -> Extent:
     if "ZIMAGE" in cards:
         return Extent(offset=data, dtype="", shape=_axes(cards, "ZNAXIS"))
     if "TFIELDS" in cards:
-        return Extent(offset=data, dtype="", shape=axes[:1])
+        rows, _ = axes
+        return Extent(offset=data, dtype="", shape=(rows,))
     kind = (_parse(cards["BITPIX"]), _parse(cards.get("BZERO", "0")))
     scaled = _parse(cards.get("BSCALE", "1")) != 1
     return Extent(offset=data, dtype="" if scaled else IMAGE_TYPES.get(kind, ""), shape=axes)
@@ -130,5 +149,8 @@ def _parse(text: str) -> Any:
     return int(text) if text.isdecimal() else _number(text)
 
 
-def _number(text: str) -> int | float:
-    return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text.replace("D", "E"))
+def _number(text: str) -> int | float | str:
+    try:
+        return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text.replace("D", "E"))
+    except ValueError:
+        return text
