@@ -126,7 +126,8 @@ def _pixel_plan(
     if saved is not None and saved.staged == digest:
         return saved
     for folder in (layout.scratch, layout.partial):
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(folder)
     groups = group(layout.staging, staged)
     counted = total(work.each("histogram", partial(tally, schema=schema(columns)), groups))
     work.on_step("keys", 0, 1)

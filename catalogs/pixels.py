@@ -62,7 +62,7 @@ class Tally:
     def histogram(self) -> np.ndarray:
         """Rows of every pixel of the sky, shape (12 * 4**SKY_ORDER,)."""
         dense = np.zeros(12 * 4**SKY_ORDER, np.int64)
-        dense[list(self.indexes)] = self.counts
+        dense[np.array(self.indexes, np.int64)] = self.counts
         return dense
 
 
@@ -105,9 +105,10 @@ class PixelPlan:
     def from_json(cls, content: bytes) -> "PixelPlan":
         """The plan again; ValueError, KeyError or TypeError when `content` is not one."""
         plain = json.loads(content)
+        counted = plain["tally"] | {key: tuple(plain["tally"][key]) for key in ("indexes", "counts")}
         return cls(
             staged=plain["staged"],
-            tally=Tally(**plain["tally"]),
+            tally=Tally(**counted),
             pixels=tuple(Pixel(order, number) for order, number in plain["pixels"]),
         )
 
@@ -137,7 +138,7 @@ def tally(group: Group, schema: pa.Schema) -> Tally:
             raise CommitError(f"{path} changed after it was staged; delete it and run the same command again")
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(schema):
-                raise CommitError(f"{path} has other columns than the catalog: {file.schema_arrow.names}")
+                raise CommitError(f"{path} has other columns: {_difference(file.schema_arrow, schema)}")
             table = file.read(columns=["_healpix_29", *text])
             index.append(table["_healpix_29"].to_numpy() >> 2 * (INDEX_ORDER - SKY_ORDER))
             widths = _wider(widths, {name: _longest(table[name]) for name in text})
@@ -152,7 +153,7 @@ def total(tallies: Iterable[Tally]) -> Tally:
     widths: dict[str, int] = {}
     size = 0
     for one in tallies:
-        dense[list(one.indexes)] += one.counts
+        dense[np.array(one.indexes, np.int64)] += np.array(one.counts, np.int64)
         widths = _wider(widths, one.widths)
         size += one.bytes
     indexes = dense.nonzero()[0]
@@ -175,6 +176,12 @@ def align(tally: Tally, target_bytes: int) -> tuple[Pixel, ...]:
     return tuple(sorted(pixels, key=lambda pixel: pixel.start))
 
 
+def slots(pixels: Sequence[Pixel], index_N: np.ndarray) -> np.ndarray:
+    """The position in `pixels`, which follow each other on the sky, of order-29 indices, shape (N,)."""
+    starts = np.array([pixel.start for pixel in pixels])
+    return np.searchsorted(starts, index_N, side="right") - 1
+
+
 def _compressed(footer: pq.FileMetaData) -> int:
     groups = (footer.row_group(i) for i in range(footer.num_row_groups))
     return sum(g.column(i).total_compressed_size for g in groups for i in range(footer.num_columns))
@@ -184,18 +191,18 @@ def _tally(indexes: np.ndarray, counts: np.ndarray, size: int, widths: Mapping[s
     return Tally(indexes=tuple(indexes.tolist()), counts=tuple(counts.tolist()), bytes=size, widths=widths)
 
 
+def _difference(found: pa.Schema, wanted: pa.Schema) -> str:
+    has, needs = ([f"{field.name} {field.type}" for field in one] for one in (found, wanted))
+    lacks, besides = [c for c in needs if c not in has], [c for c in has if c not in needs]
+    return f"lacks {lacks}, has besides {besides}; staged by another version of the program?"
+
+
 def _wider(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
     return {name: max(one.get(name, 1), other.get(name, 1)) for name in sorted({*one, *other})}
 
 
 def _longest(column: pa.ChunkedArray) -> int:
     return pc.call_function("max", [pc.call_function("utf8_length", [column])]).as_py() or 1
-
-
-def slots(pixels: Sequence[Pixel], index_N: np.ndarray) -> np.ndarray:
-    """The position in `pixels`, which follow each other on the sky, of order-29 indices, shape (N,)."""
-    starts = np.array([pixel.start for pixel in pixels])
-    return np.searchsorted(starts, index_N, side="right") - 1
 
 
 def _degrade(histogram: np.ndarray, order: int) -> np.ndarray:

@@ -69,8 +69,7 @@ def _locked(catalog: Catalog) -> duckdb.DuckDBPyConnection:
     connection = catalog.duckdb()
     files = ", ".join(text(file) for file in catalog.files)
     connection.execute(f"SET allowed_paths = [{files}]")
-    for setting in ("python_enable_replacements", "enable_external_access"):
-        connection.execute(f"SET {setting} = false")
+    connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
 

@@ -8,6 +8,7 @@ values alone, so that any map can run them anywhere.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +70,9 @@ def split(group: Group, pixels: Sequence[Pixel], folder: Path) -> Split:
     found, starts = np.unique(slot_N[order_N], return_index=True)
     table = table.take(order_N).replace_schema_metadata({SLOTS: json.dumps(found.tolist())})
     options = pa.ipc.IpcWriteOptions(compression="lz4")
-    stops = [*starts[1:], len(table)]
+    bounds = [*starts, len(table)]
     with atomic_file(path) as temporary, pa.ipc.new_file(temporary, table.schema, options=options) as writer:
-        for start, stop in zip(starts, stops, strict=True):
+        for start, stop in pairwise(bounds):
             writer.write_table(table.slice(start, stop - start).combine_chunks())
     return Split(path=path, slots=tuple(found.tolist()))
 

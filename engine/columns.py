@@ -132,6 +132,12 @@ PREPARED = (
         ucd="stat.value",
         description="Share of the model's pixels that carry good flux",
     ),
+    Column(
+        name="support_chi2",
+        type=pa.float32(),
+        ucd="stat.fit.chi2",
+        description="Distance of the spectrum from those of the training set: mean of (residual / error)²",
+    ),
 )
 
 OUTCOME = (

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from engine.support import ABOVE, BELOW, NO_LABEL, label_bits
-from engine.types import Bools, Estimates, Flags, Inputs, Ints, Label
+from engine.support import ABOVE, BELOW, NO_LABEL
+from engine.types import Bools, Estimates, Flags, Inputs, Ints, Support
 
 LOW_SNR_BELOW = 10.0
 FEW_GOOD_PIXELS_BELOW = 0.5
@@ -27,7 +27,7 @@ class Facts:
     spectra: pa.Table
     inputs: Inputs
     estimates: Estimates
-    label_outside_N: Bools
+    support: Support
 
     def column(self, name: str, missing: float) -> np.ndarray:
         """A numeric column of the batch, with `missing` where it is NULL."""
@@ -143,7 +143,7 @@ FLAGS: tuple[Flag, ...] = (
         name="OUTSIDE_TRAINING",
         severity="warn",
         text="A label lies outside the training range; flag_<label> says which and on which side",
-        condition=lambda f: f.label_outside_N,
+        condition=lambda f: ((f.support.label_NL & (BELOW | ABOVE)) != 0).any(axis=1),
     ),
     Flag(
         bit=11,
@@ -180,20 +180,25 @@ FLAGS: tuple[Flag, ...] = (
         text="The file gives no finite position; ra and dec are NULL and the row sits in pixel 0",
         condition=_without_position,
     ),
+    Flag(
+        bit=16,
+        name="UNLIKE_TRAINING",
+        severity="warn",
+        text="The spectrum is unlike those of the training set (support_chi2): do not trust its labels",
+        condition=lambda f: f.support.unlike_N,
+    ),
 )
 
 BY_NAME = {flag.name: flag for flag in FLAGS}
 
 
-def flag(spectra: pa.Table, inputs: Inputs, estimates: Estimates, labels: tuple[Label, ...]) -> Flags:
+def flag(spectra: pa.Table, inputs: Inputs, estimates: Estimates, support: Support) -> Flags:
     """The bits of N rows, by row and by label."""
-    label_NL = label_bits(estimates, labels)
-    outside_N = ((label_NL & (BELOW | ABOVE)) != 0).any(axis=1)
-    facts = Facts(spectra=spectra, inputs=inputs, estimates=estimates, label_outside_N=outside_N)
+    facts = Facts(spectra=spectra, inputs=inputs, estimates=estimates, support=support)
     row_N = np.zeros(len(spectra), np.int32)
     for entry in FLAGS:
         row_N |= np.where(entry.condition(facts), entry.value, 0).astype(np.int32)
-    return _with_summaries(row_N, label_NL)
+    return _with_summaries(row_N, support.label_NL)
 
 
 def task_failed(rows: int, labels: int) -> Flags:

@@ -9,6 +9,7 @@ from engine.estimate import estimate
 from engine.flags import flag, task_failed
 from engine.models.model import Model
 from engine.rows import labelled_rows, rows_without_result
+from engine.support import assess
 from engine.types import Batch
 
 
@@ -23,7 +24,14 @@ def infer(batch: Batch, model: Model, networks: Sequence[Bank]) -> pa.Table:
     estimates = estimate(
         draws, inputs.usable_N, scale=model.label_scale, labels=labels, derived=model.derived
     )
-    flags = flag(batch.spectra, inputs, estimates, labels)
+    support = assess(inputs, estimates, labels=labels, subspace=model.subspace)
+    flags = flag(batch.spectra, inputs, estimates, support)
     return labelled_rows(
-        batch, inputs=inputs, estimates=estimates, flags=flags, labels=labels, columns=columns
+        batch,
+        inputs=inputs,
+        estimates=estimates,
+        support=support,
+        flags=flags,
+        labels=labels,
+        columns=columns,
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.columns import INDEX, healpix29, schema
-from engine.types import Batch, Column, Estimates, Flags, Floats, Inputs, Label
+from engine.types import Batch, Column, Estimates, Flags, Floats, Inputs, Label, Support
 
 
 def labelled_rows(
@@ -14,6 +14,7 @@ def labelled_rows(
     *,
     inputs: Inputs,
     estimates: Estimates,
+    support: Support,
     flags: Flags,
     labels: Sequence[Label],
     columns: Sequence[Column],
@@ -22,6 +23,7 @@ def labelled_rows(
     given = {
         "snr": _finite(inputs.spectra.snr_N),
         "good_fraction": pa.array(inputs.spectra.good_fraction_N),
+        "support_chi2": _finite(support.chi2_N),
     }
     for i, label in enumerate(labels):
         given |= _label_arrays(label.name, i, estimates)

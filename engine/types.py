@@ -197,6 +197,15 @@ class Estimates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Support:
+    """How N stars stand to the training set: bits per label, distance (NaN = unknown), is it too far."""
+
+    label_NL: npt.NDArray[np.int16]
+    chi2_N: Floats
+    unlike_N: Bools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
     """Bits of N rows: `row_N` by the registry with two summaries, `label_NL` by side of the range."""
 

@@ -78,7 +78,7 @@ def split_ids(truth: Path, folder: Path) -> None:
     Whole targets go to one side: a star observed in two programs is never on both.
     """
     table = pq.read_table(truth)
-    healthy = table.filter(pc.and_(pc.equal(table["kind"], "star"), pc.invert(table["dead"])))
+    healthy = table.filter((pc.field("kind") == "star") & ~pc.field("dead"))
     targets = np.sort(healthy["targetid"].unique().to_numpy())
     chosen = np.random.default_rng(SEED).permutation(targets)[:TRAINING_STARS]
     everything = table["targetid"].unique().to_numpy()

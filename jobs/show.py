@@ -1,5 +1,6 @@
 """Tables for people."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
@@ -91,7 +92,7 @@ def finished(report: RunReport) -> str:
     return f"{text}{failed}. {size}. Published and verified: {report.catalog}"
 
 
-def explained(row: dict[str, Any], manifest: dict[str, Any]) -> Table:
+def explained(row: dict[str, Any], manifest: Mapping[str, Any]) -> Table:
     """One row back to its file, with its flags in words."""
     table = Table(show_header=False, box=None)
     shard = manifest["shards"].get(row["shard_id"], row["shard_id"])

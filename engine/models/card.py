@@ -55,5 +55,7 @@ class Card(Frozen):
     """The sampling with which the errors were calibrated; None if they were not."""
     labels: tuple[LabelCard, ...]
     derived: tuple[DerivedCard, ...] = ()
+    support_threshold: float | None = None
+    """support_chi2 above which a spectrum is unlike the training set; None if the bundle cannot tell."""
     weights_sha256: str
     """sha256 of model.safetensors."""

@@ -17,6 +17,7 @@ from engine.models.bundle import load_card, load_weights
 from engine.models.card import Card
 from engine.prepare.scale import Affine
 from engine.spec import Sampling
+from engine.support import Subspace
 from engine.types import Column, Derived, Inputs, Label, Normalised, Spectrograph
 
 # With less than this share of good pixels a spectrum says too little to normalise or to label.
@@ -38,6 +39,7 @@ class Model:
     labels: tuple[Label, ...]
     derived: tuple[Derived, ...]
     columns: tuple[Column, ...]
+    subspace: Subspace | None
 
     @property
     def calibrated(self) -> bool:
@@ -71,6 +73,7 @@ def load_model(
         networks = tuple(_network(card, architecture, arrays, outputs, k) for k in range(card.members))
         pixel_scale = Affine(centre=arrays["pixel.centre"], scale=arrays["pixel.scale"])
         label_scale = Affine(centre=arrays["label.centre"], scale=arrays["label.scale"])
+        subspace = _subspace(card, arrays, pixel_scale)
     except (KeyError, RuntimeError, ValidationError) as error:
         raise BundleError(f"{folder}: weights and card do not fit together: {error}") from error
     model = Model(
@@ -81,6 +84,7 @@ def load_model(
         labels=labels,
         derived=tuple(Derived(**item.model_dump()) for item in card.derived),
         columns=catalog_columns(keys, labels),
+        subspace=subspace,
     )
     return model, networks
 
@@ -115,6 +119,18 @@ def labels_of(card: Card, calibrated: bool) -> tuple[Label, ...]:
             )
         )
     return tuple(labels)
+
+
+def _subspace(card: Card, arrays: dict[str, np.ndarray], pixel_scale: Affine) -> Subspace | None:
+    if card.support_threshold is None:
+        return None
+    return Subspace(
+        mean_P=arrays["support.mean"],
+        components_MP=arrays["support.components"],
+        scatter_P=arrays["support.scatter"],
+        scale_P=pixel_scale.scale,
+        threshold=card.support_threshold,
+    )
 
 
 def _network(

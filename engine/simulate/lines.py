@@ -1,8 +1,8 @@
 """The atomic lines of the simulator: where each lies, from which level it rises, how strong it is.
 
-Laboratory air wavelengths (Å), excitation potentials (eV) and log gf as compiled by NIST and VALD, rounded;
-abundances of the Sun after Asplund et al. 2009 (ARA&A 47, 481); partition functions near 5000 K after
-Gray 2005, appendix D. They shape test spectra: they are not a line list for analysis.
+Air wavelengths (Å), excitation potentials (eV) and log gf follow the NIST and VALD compilations, abundances
+of the Sun Asplund et al. 2009 (ARA&A 47, 481), partition functions near 5000 K Gray 2005, appendix D. They
+were written down rounded and not checked entry by entry: they shape test spectra, no analysis.
 
 Legend: L lines.
 """

@@ -19,6 +19,7 @@ from engine.spec import Frozen, TrainSpec
 from engine.surveys import SURVEYS
 from engine.train.dataset import PARTS, LabelledSpectra, OnShard, read_training_set
 from engine.train.loop import Epoch, fit, to_tensors
+from engine.train.subspace import fit_subspace
 from engine.train.validate import Fitted, derived_labels, judge
 
 
@@ -53,6 +54,7 @@ def train(
     _check_counts(spec, counts)
     fitted, history = _fit(spec, architecture, hyper, stars, on_epoch)
     card = _card(spec, hyper, counts, history, judge(spec, fitted, stars))
+    card = card.model_copy(update={"support_threshold": fitted.subspace.threshold})
     return TrainReport(
         bundle=spec.bundle.out,
         card=save_bundle(spec.bundle.out, card, _arrays(fitted)),
@@ -105,11 +107,20 @@ def _fit(
         to_tensors(part, pixel_scale, label_scale, floor_L) for part in (training, stars.part("validation"))
     )
     history = fit(network, *parts, settings=spec.training, on_epoch=on_epoch)
-    return Fitted(network=network.eval(), pixel_scale=pixel_scale, label_scale=label_scale), history
+    subspace = fit_subspace(training, stars.part("calibration"), pixel_scale)
+    fitted = Fitted(
+        network=network.eval(), pixel_scale=pixel_scale, label_scale=label_scale, subspace=subspace
+    )
+    return fitted, history
 
 
 def _arrays(fitted: Fitted) -> dict[str, np.ndarray]:
     weights = {f"network.0.{name}": value.numpy() for name, value in fitted.network.state_dict().items()}
+    support = {
+        name: getattr(fitted.subspace, f"{name}_{axes}")
+        for name, axes in (("mean", "P"), ("components", "MP"), ("scatter", "P"))
+    }
+    weights |= {f"support.{name}": array for name, array in support.items()}
     scalers = {"pixel": fitted.pixel_scale, "label": fitted.label_scale}
     return weights | {
         f"{name}.{part}": getattr(scaler, part)

@@ -15,6 +15,7 @@ from engine.models.card import LabelCard
 from engine.models.model import scale_inputs
 from engine.prepare.scale import Affine
 from engine.spec import TrainSpec
+from engine.support import Subspace
 from engine.train.calibrate import coverage, fit_calibration
 from engine.train.dataset import LabelledSpectra
 from engine.train.loop import as_normalised
@@ -28,6 +29,7 @@ class Fitted:
     network: nn.Sequential
     pixel_scale: Affine
     label_scale: Affine
+    subspace: Subspace
 
 
 def derived_labels(names: Sequence[str]) -> tuple[Derived, ...]:

@@ -44,6 +44,24 @@ def bench(root: Path) -> dict[str, float]:
     return rates | ratios
 
 
+def bench_listing(file: Path, folder: Path, files: int = 10_000) -> dict[str, float]:
+    """Seconds to list that many files, hard links of one, for the first time and with the index cached.
+
+    `folder` is new; the environment's ABUNDANT_CACHE should be too.
+    """
+    for number in range(files):
+        link = folder / f"{number // 100}" / f"coadd-main-dark-{number}.fits"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.hardlink_to(file)
+    spec = SurveySpec.model_validate({"name": "desi", "root": folder})
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        DESI.list_shards(spec)
+        seconds.append(time.perf_counter() - start)
+    return {"first_listing_s": seconds[0], "cached_listing_s": seconds[1]}
+
+
 def raw_reader(root: Path, shards: list[Shard]) -> Callable[[], None]:
     """A function that reads the images of all shards into native float32 arrays, and nothing else."""
     images = [(root / shard.path, extent) for shard in shards for extent in shard.extents.values()]

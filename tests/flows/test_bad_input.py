@@ -232,7 +232,7 @@ def test_a_full_disk_stops_the_run_and_a_retry_finishes_it(
 
     original = stage.write_atomic
     monkeypatch.setattr(stage, "write_atomic", full)
-    with pytest.raises(StagingError, match="(?i)free|space"):
+    with pytest.raises(StagingError, match=r"(?i)free|space"):
         run(plan, LOCAL)
     kept = len(Stage(layout_of(plan)).receipts())
     assert kept >= 1

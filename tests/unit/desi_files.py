@@ -8,6 +8,7 @@ from typing import Any
 import fitsio
 import numpy as np
 import pyarrow as pa
+from astropy.io import fits
 
 from engine.spec import SurveySpec
 from engine.surveys.desi import DESI
@@ -39,12 +40,18 @@ class DesiFile:
         hdus = [("FIBERMAP", self.table()), *self.arrays().items()]
         if self.shuffled:
             hdus = [("SCORES", np.zeros(self.rows, [("X", "f4")])), *hdus[::-1]]
-        with fitsio.FITS(str(path), "rw", clobber=True) as file:
-            file.write(None, header=dict(self.header))
-            for name, data in hdus:
-                packing = "gzip" if self.mask_kind == "compressed" and name.endswith("_MASK") else None
-                file.write(data, extname=name, compress=packing)
+        # astropy writes what fitsio cannot: images without a row, and infinities (fitsio makes them NaN).
+        primary = fits.PrimaryHDU(header=fits.Header(dict(self.header)))
+        fits.HDUList([primary, *(self.hdu(name, data) for name, data in hdus)]).writeto(path, overwrite=True)
         return path
+
+    def hdu(self, name: str, data: np.ndarray) -> Any:
+        """One table or image."""
+        if data.dtype.names:
+            return fits.BinTableHDU(data, name=name)
+        if self.mask_kind == "compressed" and name.endswith("_MASK"):
+            return fits.CompImageHDU(data, name=name, compression_type="GZIP_1")
+        return fits.ImageHDU(data, name=name)
 
     def table(self) -> np.ndarray:
         """The FIBERMAP."""

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.dataset as pds
 import pyarrow.parquet as pq
 import pytest
-from catalog_rows import COLUMNS, FIRST_ID, KEY_NAMES, Rows, layout, publish, staged, stars, table, tasks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +21,18 @@ from catalogs.pixels import GROUP_FILES, Tally, align, group, slots
 from catalogs.stage import receipts
 from engine.columns import schema
 from engine.errors import CommitError, PlanError
+from tests.unit.catalog_rows import (
+    COLUMNS,
+    FIRST_ID,
+    KEY_NAMES,
+    Rows,
+    layout,
+    publish,
+    staged,
+    stars,
+    table,
+    tasks,
+)
 
 TASKS = tasks(6, 150)
 NAMES = tuple(TASKS)
@@ -211,6 +222,14 @@ def test_nothing_staged_is_nothing_to_publish(tmp_path: Path) -> None:
     assert not where.catalog.exists()
 
 
+def test_groups_of_failed_tasks_without_rows_do_no_harm(tmp_path: Path) -> None:
+    where = layout(tmp_path)
+    empty = {name: stars(0, task_id=name) for name in ("a0", "a1", "a2", "a3")}
+    staged(where, {**empty, **TASKS}, dict.fromkeys(empty, "not a FITS file"))
+    report = publish(where, [*empty, *NAMES], failed_allowed=4)
+    assert (report.rows, report.failed_tasks) == (900, 4)
+
+
 def test_duplicate_keys_are_listed_and_nothing_is_removed(tmp_path: Path) -> None:
     where = layout(tmp_path)
     one, two = stars(30, task_id="a"), stars(30, task_id="b", first=100)
@@ -251,7 +270,7 @@ def test_a_staged_file_that_changed_is_refused(tmp_path: Path) -> None:
 def test_other_columns_are_refused(tmp_path: Path) -> None:
     where = layout(tmp_path)
     staged(where, {"t": stars(5).drop_columns(["teff"])})
-    with pytest.raises(CommitError, match="other columns"):
+    with pytest.raises(CommitError, match=r"t\.parquet has other columns: lacks \['teff float'\]"):
         publish(where, ["t"])
 
 

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from catalog_rows import FIRST_ID, KEY_NAMES, layout, publish, staged, tasks
 
 import catalogs
 from catalogs import open_catalog, query
@@ -21,6 +20,7 @@ from catalogs.formats import FORMATS, render
 from catalogs.plots import abundance_plane, kiel
 from catalogs.query import find
 from engine.errors import InputError
+from tests.unit.catalog_rows import FIRST_ID, KEY_NAMES, layout, publish, staged, tasks
 
 README = Path(catalogs.__file__).with_name("README.md")
 TASKS = tasks(4, 150)
@@ -105,6 +105,7 @@ def test_astropy_reads_units_from_a_partition(path: Path) -> None:
     table = Table.read(file, format="parquet.votable")
     assert (table["teff"].unit, table["ra"].unit, table["rv"].unit) == (u.K, u.deg, u.km / u.s)
     assert "Effective temperature" in table["teff"].description
+    assert set(table["spectype"]) == {"None"}  # its way to show NULL, in full
     assert table["targetid"].tolist() == pq.ParquetFile(file).read()["targetid"].to_pylist()
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from catalog_rows import PLAN, layout, publish, staged, stars, task, tasks
 
 import catalogs.layout
 from catalogs.layout import partition_path
 from catalogs.stage import RunState, Stage, open_run, receipts
 from engine.errors import PlanError, StagingError
+from tests.unit.catalog_rows import PLAN, layout, publish, staged, stars, task, tasks
 
 
 def test_receipt_counts_what_was_written(tmp_path: Path) -> None:

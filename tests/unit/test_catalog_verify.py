@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from catalog_rows import Rows, layout, publish, staged, table, tasks
 
 from catalogs import verify
 from catalogs.layout import sha256_file, write_partition
 from engine.errors import VerifyError
+from tests.unit.catalog_rows import Rows, layout, publish, staged, table, tasks
 
 TASKS = {**tasks(3, 120), "lost": table(Rows(ra=np.full(9, np.nan), dec=np.full(9, np.nan), first=9000))}
 
@@ -141,6 +141,17 @@ def test_unsorted_rows(catalog: Path) -> None:
     swap = lambda rows: rows.take([1, 0, *range(2, len(rows))])  # noqa: E731
     forge(catalog, partitions(catalog)[0], swap)
     assert "2 rows are not in order" in problems(catalog)
+
+
+def test_unsorted_rows_across_row_groups(catalog: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, *_ = partitions(catalog)
+    half = (pq.read_metadata(path).num_rows + 1) // 2
+    monkeypatch.setattr("catalogs.layout.ROW_GROUP", half)
+    forge(catalog, path, lambda rows: rows)
+    assert verify(catalog).rows == 369
+    forge(catalog, path, lambda rows: pa.concat_tables([rows.slice(half), rows.slice(0, half)]))
+    assert pq.read_metadata(path).num_row_groups == 2
+    assert "rows are not in order" in problems(catalog)
 
 
 def test_unsorted_keys_at_one_position(catalog: Path) -> None:

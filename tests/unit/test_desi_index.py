@@ -9,7 +9,6 @@ from pathlib import Path
 import fitsio
 import numpy as np
 import pytest
-from desi_files import ARMS, DesiFile, read_all, survey_spec, tasks_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from engine.surveys import index
 from engine.surveys.desi import DESI, files
 from engine.surveys.desi.layout import IMAGES
 from engine.types import Shard, Task
+from tests.unit.desi_files import ARMS, DesiFile, read_all, survey_spec, tasks_of
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,6 @@ import fitsio
 import numpy as np
 import pytest
 from astropy.io import fits as astropy_fits
-from desi_files import DesiFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from engine.surveys import fits
 from engine.surveys.fits import named, opened, read_rows
 from engine.surveys.fits_tables import read_table
 from engine.types import Extent
+from tests.unit.desi_files import DesiFile
 
 ROWS = 7
 

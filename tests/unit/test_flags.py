@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 
 from engine.flags import BY_NAME, FLAGS, flag, names, task_failed
-from engine.support import ABOVE, BELOW, NO_LABEL
-from engine.types import Estimates, Flags, Inputs, Label, Normalised
+from engine.support import ABOVE, BELOW, NO_LABEL, label_bits
+from engine.types import Estimates, Flags, Inputs, Label, Normalised, Support
 
 LABELS = (Label(name="teff", unit="K", ucd="", description="", low=4000.0, high=6000.0),)
 GOOD_ROW = {
@@ -34,6 +34,7 @@ def flags_of(
     nonfinite: int = 0,
     spikes: int = 0,
     calibrated: bool = True,
+    unlike: bool = False,
     **row: object,
 ) -> Flags:
     """The flags of one star that differs from a good one as told."""
@@ -56,7 +57,10 @@ def flags_of(
         usable_N=inputs.usable_N,
         calibrated=calibrated,
     )
-    return flag(pa.Table.from_pylist([GOOD_ROW | row], schema=TYPES), inputs, estimates, LABELS)
+    support = Support(
+        label_NL=label_bits(estimates, LABELS), chi2_N=one(1, np.float32), unlike_N=one(unlike, bool)
+    )
+    return flag(pa.Table.from_pylist([GOOD_ROW | row], schema=TYPES), inputs, estimates, support)
 
 
 def test_bits_are_unique_in_order_and_fit_a_signed_integer() -> None:
@@ -72,7 +76,7 @@ def test_published_bits_keep_their_meaning() -> None:
         "NOT_A_TARGET", "NOT_A_STAR",
         "NO_VELOCITY", "VELOCITY_DOUBTFUL", "LOW_SNR", "OUTSIDE_TRAINING", "UNCALIBRATED",
         "NONFINITE_FLUX", "SPIKES",
-        "NO_CONTINUUM", "POSITION_MISSING",
+        "NO_CONTINUUM", "POSITION_MISSING", "UNLIKE_TRAINING",
     ]  # fmt: skip
     assert [entry.name for entry in FLAGS[: len(published)]] == published
 
@@ -114,6 +118,7 @@ def test_a_good_star_has_no_flag() -> None:
         ({"nonfinite": 1}, ["NONFINITE_FLUX"]),
         ({"spikes": 19}, []),
         ({"spikes": 20}, ["SPIKES"]),
+        ({"unlike": True}, ["UNLIKE_TRAINING"]),
         ({"ra": None}, ["POSITION_MISSING"]),
         ({"dec": np.nan}, ["POSITION_MISSING"]),
     ],

@@ -52,8 +52,8 @@ def inspect(path: Path) -> Finding:
             return Finding(rows=_rows_of_gzipped(path))
         with opened(path) as file:
             for hdu in file.walk():
-                found.setdefault(hdu.name, hdu)
-                rows = found["FIBERMAP"].rows if hdu.name == "FIBERMAP" else rows
+                found[hdu.name] = hdu
+                rows = hdu.rows if hdu.name == "FIBERMAP" else rows
             check(file, found)
     except ShardError as error:
         problem, passing = str(error), isinstance(error, ShardUnavailable)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from engine.errors import PlanError, ShardUnavailable
 from engine.spec import Velocity
-from engine.surveys.desi.redrock import look_up
+from engine.surveys.desi.lookup import look_up
 from engine.types import Doubles
 
 LIGHT_KMS = 299792.458
@@ -25,6 +25,7 @@ COLUMNS = {
 }
 RENAMED = {"VRAD": "rv", "VRAD_ERR": "rv_err", "RVS_WARN": "rv_warn"}
 NEEDED = 2
+KEYS = ("survey", "program", "healpix")
 UNKNOWN = -1
 
 
@@ -67,15 +68,18 @@ def listed_velocities(rv: Velocity, keys: Mapping[str, pa.Array]) -> Velocities:
     path = _path(rv)
     listing = _load(rv.source, path, path.stat().st_mtime_ns)
     place_N, found_N = _match(listing, keys)
-    take = lambda values_M: np.where(  # noqa: E731
-        found_N, values_M[np.where(found_N, place_N, 0)] if len(values_M) else np.nan, np.nan
-    )
-    values = listing.values
+
+    def take(values_M: Doubles) -> Doubles:
+        values_N = np.full(len(found_N), np.nan)
+        values_N[found_N] = values_M[place_N[found_N]]
+        return values_N
+
+    found = listing.values
     return Velocities(
-        rv_N=take(values.rv_N),
-        err_N=take(values.err_N),
-        warn_N=take(values.warn_N),
-        check_N=take(values.check_N),
+        rv_N=take(found.rv_N),
+        err_N=take(found.err_N),
+        warn_N=take(found.warn_N),
+        check_N=take(found.check_N),
     )
 
 
@@ -116,18 +120,27 @@ def _path(rv: Velocity) -> Path:
 
 
 def _columns(source: str, path: Path) -> list[str]:
-    """Those columns we use that the table has; PlanError when one that we need is missing."""
+    """Those columns we use that the table has; PlanError when it lacks one that we need."""
     try:
-        if source == "rvtab":
-            with fitsio.FITS(str(path)) as library:
-                there = library["RVTAB"].get_colnames()
-        else:
-            there = pq.read_schema(path).names
+        there = _integer_columns(source, path)
     except (OSError, ValueError) as error:
         raise PlanError(f"survey.rv.path: {path} is not a {source} of velocities: {error}") from error
-    if missing := set(COLUMNS[source][:NEEDED]) - set(there):
-        raise PlanError(f"survey.rv.path: {path} has no column {', '.join(sorted(missing))}; add it")
+    needed = COLUMNS[source][:NEEDED]
+    if missing := [column for column in needed if column not in there]:
+        raise PlanError(f"survey.rv.path: {path} has no column {', '.join(missing)}; add it")
+    if not there[needed[0]]:
+        # A float64 holds integers only up to 2**53, and most TARGETIDs are larger.
+        raise PlanError(f"survey.rv.path: {needed[0]} in {path} is not an integer; store it as int64")
     return [column for column in COLUMNS[source] if column in there]
+
+
+def _integer_columns(source: str, path: Path) -> dict[str, bool]:
+    """The names of a table's columns, and whether each holds integers."""
+    if source == "table":
+        return {field.name: pa.types.is_integer(field.type) for field in pq.read_schema(path)}
+    with fitsio.FITS(str(path)) as library:
+        kinds = library["RVTAB"].get_rec_dtype()[0]
+    return {name: kinds[name].kind == "i" for name in kinds.names}
 
 
 @lru_cache(maxsize=1)
@@ -137,7 +150,7 @@ def _load(source: str, path: Path, _mtime_ns: int) -> Listing:
         table = _read_rvtab(path, columns) if source == "rvtab" else pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise ShardUnavailable(f"{path}: {error}; expected a readable table of velocities") from error
-    return _sorted(table.rename_columns([RENAMED.get(column, column.lower()) for column in columns]), path)
+    return _sorted(table.rename_columns([RENAMED.get(column, column.lower()) for column in columns]))
 
 
 def _read_rvtab(path: Path, columns: list[str]) -> pa.Table:
@@ -147,31 +160,23 @@ def _read_rvtab(path: Path, columns: list[str]) -> pa.Table:
     return pa.table([pa.array(values) for values in native], columns)
 
 
-def _sorted(table: pa.Table, path: Path) -> Listing:
-    if not pa.types.is_integer(table["targetid"].type):
-        # A float64 holds integers only up to 2**53, and most TARGETIDs are larger.
-        raise PlanError(f"survey.rv.path: targetid in {path} is not an integer; store it as int64")
+def _sorted(table: pa.Table) -> Listing:
     ids = table["targetid"].to_numpy()
     order = np.argsort(ids, kind="stable")
-    parts: dict[str, npt.NDArray[np.int64]] = {}
-    words: dict[str, tuple[str, ...]] = {}
-    for name in ("survey", "program", "healpix"):
-        if name in table.column_names:
-            parts[name], words[name] = _coded(table[name])
-            parts[name] = parts[name][order]
+    coded = {name: _coded(table[name]) for name in KEYS if name in table.column_names}
     values = [_floats(table, name)[order] for name in ("rv", "rv_err", "rv_warn", "rr_z")]
     return Listing(
         targetid_M=ids[order],
-        parts=parts,
-        words={name: known for name, known in words.items() if known},
+        parts={name: numbers[order] for name, (numbers, _) in coded.items()},
+        words={name: words for name, (_, words) in coded.items() if words is not None},
         values=Velocities(rv_N=values[0], err_N=values[1], warn_N=values[2], check_N=LIGHT_KMS * values[3]),
     )
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+def _coded(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], tuple[str, ...] | None]:
     """A key as numbers; for text also the words that the numbers stand for."""
     if pa.types.is_integer(column.type):
-        return column.to_numpy().astype(np.int64), ()
+        return column.to_numpy().astype(np.int64), None
     coded = column.combine_chunks().dictionary_encode()
     words = tuple(word.strip() for word in coded.dictionary.to_pylist())
     return coded.indices.fill_null(UNKNOWN).to_numpy(zero_copy_only=False).astype(np.int64), words

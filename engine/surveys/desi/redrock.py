@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ShardCorrupt
+from engine.surveys.desi.lookup import look_up
 from engine.surveys.fits import named, opened
 from engine.surveys.fits_headers import find_hdu
 from engine.surveys.fits_tables import read_table
@@ -64,13 +65,3 @@ def read_redrock(spectra: Path, targetid_N: npt.NDArray[np.int64]) -> Redrock | 
     for column, out in (("Z", z_N), ("ZERR", zerr_N), ("ZWARN", zwarn_N), ("SPECTYPE", spectype_N)):
         out[found_N] = found[column][row]
     return Redrock(z_N=z_N, zerr_N=zerr_N, zwarn_N=zwarn_N, spectype_N=spectype_N, found_N=found_N)
-
-
-def look_up(
-    sorted_ids: npt.NDArray[np.int64], wanted_N: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.intp], Bools]:
-    """The first place of each wanted id in ascending ids, and whether it is there at all."""
-    place_N = np.searchsorted(sorted_ids, wanted_N)
-    found_N = place_N < len(sorted_ids)
-    found_N[found_N] = sorted_ids[place_N[found_N]] == wanted_N[found_N]
-    return place_N, found_N

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from engine.errors import PlanError, ShardUnavailable
 from engine.spec import Select
 from engine.surveys.desi.fibermap import PHASES, Fibermap
-from engine.surveys.desi.redrock import Redrock, look_up
+from engine.surveys.desi.lookup import look_up
+from engine.surveys.desi.redrock import Redrock
 from engine.types import Bools
 
 # Bits of DESI_TARGET and of its SV1 … SV3 forms: standard stars and everything of the Milky Way Survey.

@@ -1,0 +1,102 @@
+"""From labelled spectra to a bundle that knows what it does not know."""
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from engine.errors import PlanError, SpecError
+from engine.models.bundle import load_card
+from engine.simulate import simulate_desi
+from engine.spec import Split, TrainSpec
+from engine.train import train
+from engine.train.dataset import PARTS, part_of
+from tests.flows.catalogs import catalog_of, has
+from tests.flows.conftest import Trained
+
+
+def test_the_card_tells_what_was_done_and_how_well(trained: Trained) -> None:
+    card = load_card(trained.report.bundle)
+    assert card == trained.report.card
+    assert [label.name for label in card.labels] == ["teff", "logg", "fe_h"]
+    assert card.lineage["stars"]["train"] > 500
+    assert card.sampling is not None
+    teff = card.labels[0]
+    assert (teff.low, teff.high) == pytest.approx((3600, 7100), abs=300)
+    assert teff.test_scatter is not None
+    assert teff.test_scatter < 160
+    assert card.labels[2].test_scatter is not None
+    assert card.labels[2].test_scatter < 0.2
+
+
+def test_the_best_epoch_is_chosen_on_validation_stars(trained: Trained) -> None:
+    history = trained.report.history
+    assert trained.on_epoch.call_count == len(history) == 30
+    best = min(history, key=lambda epoch: epoch.validation_loss)
+    assert trained.report.card.lineage["best_epoch"] == best.number
+    assert history[-1].train_loss < history[0].train_loss / 5
+
+
+def test_a_star_belongs_to_one_part_and_shares_are_kept() -> None:
+    split = Split(validation=0.1, calibration=0.2, test=0.3, seed=4)
+    parts = np.array([part_of(star, split) for star in range(20_000)])
+    assert (parts == [part_of(star, split) for star in range(20_000)]).all()
+    shares = dict(zip(PARTS, np.bincount(parts) / len(parts), strict=True))
+    assert shares == pytest.approx(
+        {"train": 0.4, "validation": 0.1, "calibration": 0.2, "test": 0.3}, abs=0.01
+    )
+
+
+def test_on_new_stars_errors_cover_and_few_alarms_are_raised(trained: Trained, tmp_path: Path) -> None:
+    """Stars of a survey that the training never saw: 68 % within one error, alarms for one in a hundred."""
+    truth = pq.read_table(simulate_desi(tmp_path / "more", stars=900, seed=12, resolution=False))
+    rows = catalog_of(tmp_path / "more", trained.report.bundle, tmp_path, 50)
+    clean = ("LOW_SNR", "NOT_A_STAR", "NOT_A_TARGET", "NO_RESULT", "INSTRUMENT_BAD")
+    good = ~np.logical_or.reduce([has(rows, flag) for flag in clean])
+    assert has(rows, "UNLIKE_TRAINING")[good].mean() < 0.04
+    keys = ["survey", "program", "healpix", "targetid"]
+    both = rows.filter(pa.array(good)).join(truth, keys, right_suffix="_true", join_type="inner")
+    assert len(both) == good.sum() > 500
+    for name in ("teff", "logg", "fe_h"):
+        residual = both[name].to_numpy() - both[f"{name}_true"].to_numpy()
+        assert (np.abs(residual) <= both[f"e_{name}"].to_numpy()).mean() == pytest.approx(0.683, abs=0.09)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "message"),
+    [
+        ("labels", {"path": "absent.parquet"}, r"labels\.path"),
+        ("labels", {"names": ["teff", "colour"]}, "label 'colour' is unknown"),
+        ("labels", {"names": ["teff", "zr_h"]}, "no column zr_h"),
+        ("labels", {"error_floor": {}}, "error_floor.teff"),
+        ("labels", {"key": ["targetid"]}, "repeat a key"),
+        ("cuts", {"min_snr": 1e6}, "no spectrum is left|fewer than one batch"),
+        ("training", {"batch": 5000}, "fewer than one batch of 5000"),
+        ("split", {"test": 0.001}, "fewer than 20 stars for test"),
+        ("model", {"name": "transformer"}, "known: desi_mlp_4"),
+        ("survey", {"name": "sdss"}, "known: desi"),
+        ("bundle", {}, "not empty"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_with_the_remedy(
+    trained: Trained, tmp_path: Path, section: str, change: dict[str, Any], message: str
+) -> None:
+    plain = (
+        trained.plain | {"bundle": {"out": tmp_path / "bundle", "name": "other"}}
+        if section != "bundle"
+        else trained.plain
+    )
+    plain = plain | {section: plain.get(section, {}) | change}
+    with pytest.raises(PlanError, match=message):
+        train(TrainSpec.model_validate(plain), on_shard=Mock(), on_epoch=Mock())
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_wrong_hyper_parameters_are_refused(trained: Trained, tmp_path: Path) -> None:
+    plain = trained.plain | {"model": {"name": "desi_mlp_4", "hyper": {"layers": 3}}}
+    with pytest.raises(SpecError, match="layers"):
+        train(TrainSpec.model_validate(plain), on_shard=Mock(), on_epoch=Mock())
