@@ -15,11 +15,16 @@ CENTRES = {"teff": (5200.0, 800.0), "logg": (3.5, 1.2), "fe_h": (-0.5, 0.5), "mg
 
 
 def write_bundle(
-    folder: Path, *, sampling: Sampling | None, seed: int = 0, architecture: str = "desi_mlp_4"
+    folder: Path,
+    *,
+    sampling: Sampling | None,
+    seed: int = 0,
+    architecture: str = "desi_mlp_4",
+    hidden: tuple[int, ...] = (32, 16, 16, 8),
 ) -> Path:
     """A small MLP with the labels teff, logg, fe_h, mg_h and mg_fe; uncalibrated where sampling is None."""
     model = MODELS[architecture]
-    hyper = model.hyper.model_copy(update={"hidden": (32, 16, 16, 8), "dropout": 0.1})
+    hyper = model.hyper.model_copy(update={"hidden": hidden, "dropout": 0.1})
     torch.manual_seed(seed)
     network = model.build(hyper, model.grid.pixels, len(CENTRES))
     arrays = {f"network.0.{name}": value.numpy() for name, value in network.state_dict().items()}

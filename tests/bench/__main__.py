@@ -1,0 +1,94 @@
+"""`make bench`: measure, print a table, keep it in results/. Ratios within one run are what counts.
+
+Usage: python -m tests.bench [read] [draw] [job] [memory]
+"""
+
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from engine.simulate import simulate_desi
+from tests.bench import bench_draw, bench_job, bench_memory, bench_read
+
+RESULTS = Path(__file__).parent / "results" / "main-job.json"
+STARS = {"read": 2_100, "job": 16_000, "memory": 20_000}
+AIMS = {
+    "reader_over_raw": ">= 0.4",
+    "bank_over_loop": ">= 12",
+    "bank_over_matrix_rate": ">= 0.8",
+    "largest_absolute_difference": "<= 1e-5",
+    "ray_over_processes": ">= 0.85",
+    "local_all_over_quarter": "about 1",
+    "ray_data_all_over_quarter": "about 1",
+}
+
+
+def survey(work: Path, stars: int) -> Path:
+    """A simulated survey without resolution images."""
+    root = work / f"survey-{stars}"
+    if not root.exists():
+        simulate_desi(root, stars=stars, seed=1, resolution=False)
+    return root
+
+
+def benches(work: Path) -> dict[str, Callable[[], dict[str, float]]]:
+    """What can be measured, by name."""
+    return {
+        "read": lambda: bench_read.bench(survey(work, STARS["read"])),
+        "draw": bench_draw.bench,
+        "job": lambda: bench_job.bench(survey(work, STARS["job"]), folder(work / "job")),
+        "memory": lambda: bench_memory.bench(survey(work, STARS["memory"]), folder(work / "memory")),
+    }
+
+
+def folder(path: Path) -> Path:
+    """A new folder."""
+    path.mkdir()
+    return path
+
+
+def main(names: list[str]) -> None:
+    """Run the named benches, or all, and update the kept table."""
+    console = Console()
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    with tempfile.TemporaryDirectory(prefix="abundant-bench-") as place:
+        work = Path(place)
+        os.environ["ABUNDANT_CACHE"] = str(work / "cache")
+        for name, bench in benches(work).items():
+            if not names or name in names:
+                console.print(f"measuring {name} …")
+                about = {
+                    "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+                    "date": time.strftime("%Y-%m-%d"),
+                }
+                kept[name] = about | bench()
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+    console.print(table(kept))
+
+
+def table(kept: dict[str, dict[str, float | str]]) -> Table:
+    """Figures beside their aims."""
+    shown = Table("bench", "figure", "value", "aim")
+    for name, figures in kept.items():
+        for figure, value in figures.items():
+            text = f"{value:,.3g}" if isinstance(value, float) and abs(value) < 1000 else str(value)
+            shown.add_row(
+                name,
+                figure,
+                f"{value:,.0f}" if isinstance(value, float) and value >= 1000 else text,
+                AIMS.get(figure, ""),
+            )
+    return shown
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
