@@ -21,7 +21,7 @@ from jobs.run import run
 from jobs.simulate import run_simulation
 from jobs.training import run_training
 
-STARS, TRAINING_STARS, SEED = 3600, 2200, 1
+STARS, TRAINING_STARS, EPOCHS, SEED = 4800, 3000, 60, 1
 ABUNDANCES = ("fe_h", "mg_h", "ca_h", "si_h", "ti_h", "ni_h")
 FLOORS = {"teff": 50.0, "logg": 0.1} | dict.fromkeys(ABUNDANCES, 0.05)
 
@@ -54,7 +54,7 @@ def run_demo(folder: Path) -> None:
         raise InputError(f"{folder} is not empty; delete it, or choose another folder with --dir")
     at = Folders(root=folder)
     say(f"[bold]1/5 Simulate[/bold] a DESI survey of {STARS:,} stars, with all that real files contain")
-    truth = run_simulation("desi", at.survey, stars=STARS, seed=SEED, labels=None, resolution=True)
+    truth = run_simulation("desi", at.survey, stars=STARS, seed=SEED, labels=None, resolution=False)
     split_ids(truth, at.root)
     say("[bold]2/5 Train[/bold] a small network on a part of it, and calibrate its errors")
     run_training(load(write_train_spec(at, truth), TrainSpec))
@@ -98,8 +98,18 @@ def write_train_spec(at: Folders, truth: Path) -> Path:
                 "names": ["teff", "logg", *ABUNDANCES],
                 "error_floor": FLOORS,
             },
-            "model": {"name": "desi_mlp_4", "hyper": {"hidden": [256, 128, 64, 32], "dropout": 0.05}},
-            "training": {"epochs": 60, "batch": 64, "learning_rate": 1e-3, "noise": 0.7},
+            "model": {
+                "name": "desi_mlp_4",
+                "hyper": {"hidden": [256, 128, 64, 32], "dropout": 0.05, "activation": "gelu"},
+            },
+            "training": {
+                "epochs": EPOCHS,
+                "batch": 64,
+                "learning_rate": 1e-3,
+                "weight_decay": 0.3,
+                "noise": 0.7,
+            },
+            "split": {"validation": 0.1, "calibration": 0.12, "test": 0.08},
             "bundle": {"out": str(at.bundle), "name": "demo", "licence": "CC0-1.0"},
         },
     )

@@ -78,7 +78,7 @@ class Tally:
         """Rate and outcomes so far, in a few words."""
         rate = self.rows / max(now - self._started, 1e-9)
         failed = f" [red]{self.failed_tasks} tasks failed[/red]" if self.failed_tasks else ""
-        return f"{rate:,.0f}/s {self.rows:,} done {self.flagged:,} flagged {self.no_result:,} void{failed}"
+        return f"{rate:,.0f}/s {self.rows:,} done {self.flagged:,} flagged {self.no_result:,} failed{failed}"
 
 
 def epoch_remark(epoch: Epoch) -> str:

@@ -11,17 +11,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine.errors import TaskMismatch
+from engine import errors
+from engine.errors import AbundantError, TaskMismatch
 from engine.types import Batch, Extent, Receipt, Shard, Task
 
 
 def pack(batch: Batch, started: float) -> pa.Table:
     """One row: the task, the failure, the seconds since `started`, and the spectra nested in a list."""
-    spectra = batch.spectra.combine_chunks()
-    columns = [
-        spectra[name].chunk(0) if len(spectra) else pa.array([], field.type)
-        for name, field in _fields(spectra)
-    ]
+    spectra = batch.spectra
+    columns = [_contiguous(column) for column in spectra.columns]
     rows = pa.StructArray.from_arrays(columns, fields=list(spectra.schema))
     nested = pa.LargeListArray.from_arrays(pa.array([0, len(spectra)], pa.int64()), rows)
     return pa.table(
@@ -34,21 +32,19 @@ def pack(batch: Batch, started: float) -> pa.Table:
     )
 
 
+def _contiguous(column: pa.ChunkedArray) -> pa.Array:
+    """The only chunk as it is; combine_chunks would copy it."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def unpack(block: pa.Table) -> tuple[Batch, float]:
     """The batch and its reading time; TaskMismatch unless the block is exactly one task."""
     if len(block) != 1:
         raise TaskMismatch(f"Ray Data handed over {len(block)} tasks in one batch, expected exactly one")
-    row = block["spectra"].combine_chunks()
-    spectra = pa.Table.from_struct_array(
-        row.chunk(0).flatten() if isinstance(row, pa.ChunkedArray) else row.flatten()
-    )
+    spectra = pa.Table.from_struct_array(block["spectra"].chunk(0).flatten())
     task = _task(json.loads(block["task"][0].as_py()))
     batch = Batch(task=task, spectra=spectra, failure=block["failure"][0].as_py())
     return batch, block["read_seconds"][0].as_py()
-
-
-def _fields(spectra: pa.Table) -> list[tuple[str, pa.Field]]:
-    return [(field.name, field) for field in spectra.schema]
 
 
 def _task(plain: dict[str, Any]) -> Task:
@@ -60,11 +56,18 @@ def _task(plain: dict[str, Any]) -> Task:
     return Task(shard=Shard(**shard, extents=extents), **plain)
 
 
-def pack_receipt(receipt: Receipt) -> pa.Table:
-    """A receipt as a block of one row."""
-    return pa.table({"receipt": pa.array([json.dumps(receipt.to_dict())])})
+def pack_outcome(outcome: Receipt | AbundantError) -> pa.Table:
+    """A receipt, or the error that should end the run, as a block of one row.
+
+    Raised in the actor, an error would reach the driver as Ray's, with a page of its stack for a message.
+    """
+    if isinstance(outcome, Receipt):
+        return pa.table({"kind": ["Receipt"], "content": [json.dumps(outcome.to_dict())]})
+    return pa.table({"kind": [type(outcome).__name__], "content": [str(outcome)]})
 
 
-def unpack_receipt(text: str) -> Receipt:
-    """The receipt in a block's row."""
-    return Receipt(**json.loads(text))
+def unpack_outcome(kind: str, content: str) -> Receipt:
+    """The receipt in a block's row; raises the error if it holds one."""
+    if kind == "Receipt":
+        return Receipt(**json.loads(content))
+    raise getattr(errors, kind)(content)

@@ -13,9 +13,9 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
-from engine.errors import PlanError, RunError
+from engine.errors import AbundantError, PlanError, RunError
 from engine.plan import Plan
-from engine.runtime.blocks import pack, pack_receipt, unpack, unpack_receipt
+from engine.runtime.blocks import pack, pack_outcome, unpack, unpack_outcome
 from engine.runtime.worker import read_batch, start_worker
 from engine.spec import Profile, RunSpec
 from engine.surveys import SURVEYS
@@ -70,8 +70,10 @@ class Labeller:
         self._worker = start_worker(spec, sink, device)
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        batch, read_seconds = unpack(block)
-        return pack_receipt(self._worker.label(batch, read_seconds))
+        try:
+            return pack_outcome(self._worker.label(*unpack(block)))
+        except AbundantError as error:
+            return pack_outcome(error)
 
 
 def execute_ray_data(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Receipt]:
@@ -86,7 +88,8 @@ def execute_ray_data(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Recei
     connect(profile)
     dataset = _pipeline(plan, sink, profile)
     for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-        yield from map(unpack_receipt, pa.table(batch)["receipt"].to_pylist())
+        table = pa.table(batch)
+        yield from map(unpack_outcome, table["kind"].to_pylist(), table["content"].to_pylist())
     _check_fused(dataset, profile)
 
 

@@ -3,6 +3,7 @@
 import errno
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ from engine.flags import BY_NAME, names
 from engine.models import MODELS
 from engine.models.architecture import handshake
 from engine.plan import make_plan
+from engine.runtime import RUNTIMES
 from engine.spec import Profile, RunSpec
 from engine.surveys import SURVEYS
-from engine.types import Spectrograph
+from engine.types import Receipt, Spectrograph, Task
 from jobs.run import RunReport, layout_of, run
 from tests.bundles import write_bundle
 from tests.conftest import SAMPLING
@@ -313,3 +315,30 @@ def test_an_uncalibrated_bundle_is_flagged_too(
     assert any("not calibrated" in warning for warning in plan.warnings)
     rows = open_catalog(run(plan, LOCAL).catalog).to_arrow()
     assert len(rows_with(rows, "UNCALIBRATED")) == len(rows)
+
+
+@dataclass(frozen=True)
+class FullDisk:
+    """A sink whose disk has no room."""
+
+    def stage(self, task: Task, *_: object, **__: object) -> Receipt:
+        raise StagingError(f"{task.task_id}: no space left on device; free some and run again")
+
+
+@pytest.mark.ray
+def test_an_error_in_an_actor_comes_back_as_itself(
+    ray_session: None, files: list[Path], run_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
+    plan = make_plan(spec_of(run_spec, tmp_path))
+    with pytest.raises(StagingError) as caught:
+        list(RUNTIMES["ray_data"](plan, FullDisk(), Profile(actors=1)))
+    assert str(caught.value).endswith("free some and run again")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.ray
+def test_more_actors_than_cpus_are_refused_instead_of_waited_for(
+    ray_session: None, run_spec: Callable[..., RunSpec]
+) -> None:
+    with pytest.raises(PlanError, match=r"50 actors .* do not fit"):
+        list(RUNTIMES["ray_data"](make_plan(run_spec()), FullDisk(), Profile(actors=50)))
