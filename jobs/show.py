@@ -69,16 +69,14 @@ def plan(found: Plan) -> Table:
 
 def trained(report: TrainReport) -> Table:
     """How a trained model did on its test stars."""
-    table = Table("label", "unit", "range", "test bias", "test scatter", "in 1 sigma: raw", "calibrated")
+    title = "On test stars; last two columns: share within one error (0.68 is right)"
+    table = Table("label", "unit", "from", "to", "bias", "scatter", "raw", "calibrated", title=title)
     for label in report.card.labels:
+        numbers = (label.low, label.high, label.test_bias, label.test_scatter)
+        shares = (label.test_coverage_raw, label.test_coverage)
+        shown = [f"{x:.3g}" if abs(x or 0) < 1000 else f"{x:.0f}" for x in numbers if x is not None]
         table.add_row(
-            label.name,
-            label.unit,
-            f"{label.low:.4g} … {label.high:.4g}",
-            f"{label.test_bias:+.3g}",
-            f"{label.test_scatter:.3g}",
-            f"{label.test_coverage_raw:.2f}",
-            f"{label.test_coverage:.2f}",
+            label.name, label.unit.partition("(")[0], *shown, *(f"{x:.2f}" for x in shares if x is not None)
         )
     return table
 
