@@ -55,7 +55,8 @@ def run(plan: Plan, profile: Profile) -> RunReport:
 def _execute(plan: Plan, layout: Layout, profile: Profile) -> tuple[float, float]:
     """Seconds to the first receipt, and spectra/s after it."""
     stage = Stage(layout)
-    left = plan.without({receipt.task_id for receipt in stage.receipts()})
+    # A failed task is tried again: its file may have come back, with the size that the plan knows.
+    left = plan.without({receipt.task_id for receipt in stage.receipts() if receipt.status == "done"})
     if len(left.tasks) < len(plan.tasks):
         say(f"Resuming: {len(plan.tasks) - len(left.tasks)} of {len(plan.tasks)} tasks are already done.")
     return _follow(RUNTIMES[profile.runtime](left, stage, profile), len(left.tasks))

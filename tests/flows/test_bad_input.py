@@ -217,6 +217,19 @@ def test_a_file_that_vanished_after_planning_is_a_failed_task(
     assert all(files[2].name in reason and "ShardUnavailable" in reason for reason in reasons)
 
 
+def test_a_file_that_comes_back_is_read_by_the_same_command(
+    files: list[Path], run_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
+    plan = make_plan(spec_of(run_spec, tmp_path))
+    away = files[2].rename(tmp_path / "away")
+    with pytest.raises(CommitError, match="ShardUnavailable"):
+        run(plan, LOCAL)
+    away.rename(files[2])
+    report = run(plan, LOCAL)
+    assert (report.committed.rows, report.committed.failed_tasks) == (plan.rows, 0)
+    assert not len(rows_with(open_catalog(report.catalog).to_arrow(), "TASK_FAILED"))
+
+
 def test_a_full_disk_stops_the_run_and_a_retry_finishes_it(
     files: list[Path], run_spec: Callable[..., RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
