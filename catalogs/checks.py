@@ -31,6 +31,13 @@ def complete(found: Iterable[Receipt], expected: Sequence[str], failed_allowed: 
     return wanted
 
 
+def refuse_miscount(staged: Sequence[Receipt], rows: int) -> None:
+    """CommitError unless the receipts speak of as many rows as were found in the staged files."""
+    said = sum(receipt.rows for receipt in staged)
+    if said != rows:
+        raise CommitError(f"the receipts say {said} rows, the staged files hold {rows}: this is a bug")
+
+
 def refuse_duplicates(layout: Layout, staged: Sequence[Receipt], keys: Sequence[str]) -> None:
     """CommitError that lists keys which occur more than once in the staged files."""
     files = [layout.staging / receipt.file for receipt in staged]

@@ -8,23 +8,22 @@ command goes on from where it was.
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from catalogs.checks import complete, refuse_duplicates, unwritable
-from catalogs.layout import Layout, sweep, sync, write_atomic
+from catalogs.checks import complete, refuse_duplicates, refuse_miscount, unwritable
+from catalogs.layout import Layout, Product, sweep, sync, write_atomic
 from catalogs.metadata import published_schema, write_derived, write_manifest, write_properties
 from catalogs.pixels import PixelPlan, align, group, tally, total
 from catalogs.shuffle import Partition, Target, parts, reduce, split
 from catalogs.stage import is_published, receipts
 from engine.columns import schema
 from engine.errors import CommitError
-from engine.types import Column, Receipt
-
-TARGET_BYTES = 100 * 2**20
+from engine.types import Receipt
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -61,12 +60,10 @@ class CommitReport:
 def commit(
     layout: Layout,
     tasks_expected: Sequence[str],
+    product: Product,
     *,
-    manifest: dict[str, Any],
-    keys: Sequence[str],
-    columns: tuple[Column, ...],
+    manifest: Mapping[str, Any],
     failed_allowed: int,
-    target_bytes: int = TARGET_BYTES,
     mapper: Mapper = map,
     on_step: OnStep = _silent,
 ) -> CommitReport:
@@ -74,26 +71,16 @@ def commit(
 
     CommitError when receipts are missing, too many tasks failed, nothing was staged, keys are not unique
     or staged files are damaged: the staging stays as it is. PlanError when the folder is taken.
-    `on_step(step, done, of)` hears of progress.
+    `manifest` is what the caller knows of the run; `on_step(step, done, of)` hears of progress.
     """
     already = is_published(layout)
     if not already:
         staged = complete(receipts(layout), tasks_expected, failed_allowed)
-        work = _Work(mapper=mapper, on_step=on_step)
         try:
-            plan = _pixel_plan(layout, staged, work, columns=columns, keys=keys, target_bytes=target_bytes)
-            partitions = _partitions(layout, staged, plan, work, columns=columns, keys=keys)
-            work.on_step("publish", 0, 1)
-            write_derived(layout.partial, plan)
-            write_manifest(
-                layout, manifest, keys=keys, columns=columns, receipts=staged, partitions=partitions
-            )
-            write_properties(layout, plan, partitions)
-            _publish(layout)
-            work.on_step("publish", 1, 1)
+            _build(layout, staged, product, manifest, _Work(mapper=mapper, on_step=on_step))
         except OSError as error:
             raise unwritable(layout, error) from error
-    shutil.rmtree(layout.scratch, ignore_errors=True)
+    _tidy(layout)
     return _report(layout, already=already)
 
 
@@ -110,17 +97,23 @@ class _Work:
             yield result
 
 
-def _pixel_plan(
-    layout: Layout,
-    staged: Sequence[Receipt],
-    work: _Work,
-    *,
-    columns: Sequence[Column],
-    keys: Sequence[str],
-    target_bytes: int,
-) -> PixelPlan:
+def _build(
+    layout: Layout, staged: Sequence[Receipt], product: Product, manifest: Mapping[str, Any], work: _Work
+) -> None:
+    """From staged files to the published folder: the straight line."""
+    plan = _pixel_plan(layout, staged, product, work)
+    partitions = _partitions(layout, staged, product, plan, work)
+    work.on_step("publish", 0, 1)
+    write_derived(layout.partial, plan)
+    write_manifest(layout, manifest, product=product, receipts=staged, partitions=partitions)
+    write_properties(layout, plan, partitions)
+    _publish(layout)
+    work.on_step("publish", 1, 1)
+
+
+def _pixel_plan(layout: Layout, staged: Sequence[Receipt], product: Product, work: _Work) -> PixelPlan:
     """The saved cut of these very staged files; else check them, cut anew and drop older scratch."""
-    digest = hashlib.sha256(json.dumps([(r.task_id, r.sha256) for r in staged]).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([(r.task_id, r.rows, r.sha256) for r in staged]).encode()).hexdigest()
     path = layout.scratch / "pixels.json"
     saved = _saved(path)
     if saved is not None and saved.staged == digest:
@@ -129,23 +122,18 @@ def _pixel_plan(
         if folder.exists():
             shutil.rmtree(folder)
     groups = group(layout.staging, staged)
-    counted = total(work.each("histogram", partial(tally, schema=schema(columns)), groups))
+    counted = total(work.each("histogram", partial(tally, schema=schema(product.columns)), groups))
+    refuse_miscount(staged, counted.rows)
     work.on_step("keys", 0, 1)
-    refuse_duplicates(layout, staged, keys)
+    refuse_duplicates(layout, staged, product.keys)
     work.on_step("keys", 1, 1)
-    plan = PixelPlan(staged=digest, tally=counted, pixels=align(counted, target_bytes))
+    plan = PixelPlan(staged=digest, tally=counted, pixels=align(counted, product.target_bytes))
     write_atomic(path, plan.to_json())
     return plan
 
 
 def _partitions(
-    layout: Layout,
-    staged: Sequence[Receipt],
-    plan: PixelPlan,
-    work: _Work,
-    *,
-    columns: Sequence[Column],
-    keys: Sequence[str],
+    layout: Layout, staged: Sequence[Receipt], product: Product, plan: PixelPlan, work: _Work
 ) -> tuple[Partition, ...]:
     """Split and reduce; the partitions in the order of the sky."""
     to = layout.scratch / "split"
@@ -155,8 +143,8 @@ def _partitions(
     target = Target(
         folder=layout.partial,
         done=layout.scratch / "done",
-        schema=published_schema(columns, plan.tally.widths),
-        keys=tuple(keys),
+        schema=published_schema(product.columns, plan.tally.widths),
+        keys=product.keys,
     )
     made = work.each("reduce", partial(reduce, target=target), parts(plan.pixels, splits))
     partitions = _account(made, plan)
@@ -186,6 +174,17 @@ def _publish(layout: Layout) -> None:
     sync(layout.partial)
     layout.partial.replace(layout.catalog)
     sync(layout.catalog.parent)
+
+
+def _tidy(layout: Layout) -> None:
+    """Remove the scratch and what killed writers left; only once published, when no writer is at work.
+
+    What cannot be removed does no harm.
+    """
+    shutil.rmtree(layout.scratch, ignore_errors=True)
+    with suppress(OSError):
+        for folder in (layout.data, layout.receipts):
+            sweep(folder)
 
 
 def _report(layout: Layout, *, already: bool) -> CommitReport:

@@ -1,8 +1,11 @@
-"""Where everything lies on disk, how files become durable, and how Parquet is written.
+"""What is published, where everything lies on disk, how files become durable, and how Parquet is written.
 
 root/name/version/                      the published catalog
 root/name/.version-PLANHASH.partial/    the same folder while a commit builds it
-root/_staging/name-version-PLANHASH/    plan.json, data/, receipts/ and a commit's scratch
+root/_staging/name-version-WORKHASH/    plan.json, data/, receipts/ and a commit's scratch
+
+WORKHASH names what the labels depend on, PLANHASH that and the list of tasks: when a damaged file is mended,
+its tasks change but not the work, so the receipts of all other tasks are found again.
 """
 
 import hashlib
@@ -18,33 +21,50 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.types import Column
+
 MANIFEST = "manifest.json"
 PROPERTIES = "hats.properties"
 DATASET = "dataset"
 TEMPORARY = ".tmp"
 
+TARGET_BYTES = 100 * 2**20
 ROW_GROUP = 100_000
 ID_COLUMNS = ("targetid", "gaia_source_id", "source_id")
 BLOOM_COLUMNS = ("targetid", "gaia_source_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """What is published: the names of the columns that key a row, all columns, and how large files become."""
+
+    keys: tuple[str, ...]
+    columns: tuple[Column, ...]
+    target_bytes: int = TARGET_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The folders of one run. `plan_digest` is the sha256 hex of its plan."""
+    """The folders of one run.
+
+    `work_digest` is the sha256 hex of all that a task's labels depend on besides the task; `plan_digest` is
+    that of the work and the list of tasks.
+    """
 
     root: Path
     name: str
     version: str
     plan_digest: str
+    work_digest: str
 
     @property
     def run(self) -> str:
         """The run's name: what `status` shows."""
-        return f"{self.name}-{self.version}-{self.plan_digest[:12]}"
+        return f"{self.name}-{self.version}-{self.work_digest[:12]}"
 
     @property
     def staging(self) -> Path:
-        """Everything of the run that is not yet published."""
+        """Everything of the run that is not yet published; plans of the same work share it."""
         return self.root / "_staging" / self.run
 
     @property
@@ -59,13 +79,13 @@ class Layout:
 
     @property
     def plan(self) -> Path:
-        """What was planned, written once."""
+        """What was planned last."""
         return self.staging / "plan.json"
 
     @property
     def scratch(self) -> Path:
-        """A commit's intermediate files; safe to delete at any time."""
-        return self.staging / "commit"
+        """The intermediate files of this plan's commit; safe to delete at any time."""
+        return self.staging / f"commit-{self.plan_digest[:12]}"
 
     @property
     def catalog(self) -> Path:

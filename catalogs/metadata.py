@@ -18,6 +18,7 @@ from catalogs.layout import (
     MANIFEST,
     PROPERTIES,
     Layout,
+    Product,
     atomic_file,
     sha256_file,
     sync,
@@ -83,24 +84,28 @@ def write_manifest(
     layout: Layout,
     given: Mapping[str, Any],
     *,
-    keys: Sequence[str],
-    columns: Sequence[Column],
+    product: Product,
     receipts: Sequence[Receipt],
     partitions: Sequence[Partition],
 ) -> None:
-    """Write manifest.json: what the caller knows of the run, and what was committed."""
+    """Write manifest.json: what was committed, and under keys of his own what the caller knows of the run.
+
+    ValueError when the caller gives a key of the commit's: that is a bug, and one of the two would be lost.
+    """
     committed = {
         "catalog": {"name": layout.name, "version": layout.version},
         "plan_digest": layout.plan_digest,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "keys": list(keys),
-        "columns": [_plain(column) for column in columns],
+        "keys": list(product.keys),
+        "columns": [_plain(column) for column in product.columns],
         "rows": _rows(receipts),
         "flag_counts": _flag_counts(receipts),
         "tasks": len(receipts),
         "failures": _failures(receipts),
         "files": _files(layout.partial, partitions),
     }
+    if clash := sorted(set(given) & set(committed)):
+        raise ValueError(f"the manifest's keys {', '.join(clash)} are the commit's own")
     content = json.dumps({**given, **committed}, indent=1, ensure_ascii=False)
     write_atomic(layout.partial / MANIFEST, content.encode())
 

@@ -15,8 +15,7 @@ from catalogs.pixels import INDEX_ORDER
 from catalogs.shuffle import row_order
 from catalogs.stage import NO_RESULT, flag_counts, outcomes
 from engine.columns import healpix29
-
-LABEL_NO_RESULT = 4
+from engine.support import NO_LABEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +69,7 @@ class RowChecks:
     def run(self, path: Path, name: str) -> Found:
         """Check a partition, one row group in memory at a time.
 
-        OSError, ArrowException or ValueError (a declination of 200) when the bytes make no sense.
+        OSError, ArrowException or ValueError when the bytes make no sense.
         """
         with pq.ParquetFile(path) as file:
             columns = tuple((field.name, str(field.type)) for field in file.schema_arrow)
@@ -126,7 +125,7 @@ def _values(rows: pa.Table, labels: Sequence[str]) -> dict[str, int]:
     none_N = (rows["flags"].to_numpy() & NO_RESULT) != 0
     for label in labels:
         flag_N = rows[f"flag_{label}"].fill_null(0).to_numpy()
-        excused_N = none_N | ((flag_N & LABEL_NO_RESULT) != 0)
+        excused_N = none_N | ((flag_N & NO_LABEL) != 0)
         null_N = rows[label].is_null().to_numpy()
         found[f"values of {label} are NULL without a flag"] = int(np.sum(null_N & ~excused_N))
         found[f"values of {label} are there though flagged NO_RESULT"] = int(np.sum(~null_N & excused_N))

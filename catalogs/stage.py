@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from catalogs.layout import MANIFEST, PROPERTIES, Layout, bytes_free, staged_bytes, sweep, write_atomic
+from catalogs.layout import MANIFEST, PROPERTIES, Layout, bytes_free, staged_bytes, write_atomic
 from engine.errors import PlanError, StagingError
+from engine.flags import BY_NAME
 from engine.types import Receipt, Task
 
-NO_RESULT = 1
+NO_RESULT = BY_NAME["NO_RESULT"].value
 
 
 class RunState(Enum):
@@ -75,6 +76,9 @@ def receipts(layout: Layout) -> tuple[Receipt, ...]:
 def open_run(layout: Layout, plan_record: Mapping[str, Any]) -> RunState:
     """Create or reopen a run's staging; PUBLISHED means that nothing is left to do.
 
+    RESUMED also for another plan of the same work: plan.json always holds the latest plan. Temporary files
+    stay: another driver may be writing them.
+
     PlanError when the catalog's folder belongs to another plan or holds something else; StagingError
     when the staging cannot be written.
     """
@@ -84,11 +88,11 @@ def open_run(layout: Layout, plan_record: Mapping[str, Any]) -> RunState:
     try:
         for folder in (layout.data, layout.receipts):
             folder.mkdir(parents=True, exist_ok=True)
-        sweep(layout.staging)
+        content = json.dumps(plan_record, indent=1, sort_keys=True).encode()
+        if state is RunState.NEW or layout.plan.read_bytes() != content:
+            write_atomic(layout.plan, content)
     except OSError as error:
         raise _staging_error(layout.staging, error) from error
-    if state is RunState.NEW:
-        _write(layout.plan, json.dumps(plan_record, indent=1, sort_keys=True).encode())
     return state
 
 

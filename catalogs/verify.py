@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from catalogs.layout import DATASET, MANIFEST, PROPERTIES, sha256_file
 from catalogs.rowcheck import RowChecks, Sums
 from catalogs.sql import duplicates
-from engine.errors import VerifyError
+from engine.errors import InputError, VerifyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +43,12 @@ class _Findings:
 def verify(catalog: Path | str) -> VerifyReport:
     """Check files, checksums, schema, counts, positions, order, keys and NULLs of a published catalog.
 
-    VerifyError lists every problem found, each with its file and counts. Row groups are streamed.
+    VerifyError lists every problem found, each with its file and counts. Row groups are streamed. InputError
+    for a folder that is no catalog at all.
     """
     folder = Path(catalog)
+    if not any((folder / name).exists() for name in (MANIFEST, PROPERTIES)):
+        raise InputError(f"{folder} is no catalog; give root/name/version")
     findings = _Findings(folder=folder)
     manifest = _manifest(folder, findings)
     sums = Sums()
@@ -59,6 +62,10 @@ def verify(catalog: Path | str) -> VerifyReport:
         listed = "\n".join(f"  {problem}" for problem in findings.problems)
         raise VerifyError(f"{folder}: {len(findings.problems)} problems:\n{listed}")
     assert manifest is not None
+    return _report(folder, manifest, sums)
+
+
+def _report(folder: Path, manifest: Mapping[str, Any], sums: Sums) -> VerifyReport:
     size = sum(file["bytes"] for file in manifest["files"].values())
     return VerifyReport(
         path=folder,

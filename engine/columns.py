@@ -6,12 +6,13 @@ The same records make Arrow schemas, Parquet metadata, VOTable fields, SQL and t
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from astropy import units as u
 from astropy.coordinates import Latitude, Longitude
 from cdshealpix.nested import lonlat_to_healpix
 
-from engine.types import Arm, Column, Label
+from engine.types import Arm, Bools, Column, Doubles, Label
 
 POSITION = (
     Column(
@@ -124,7 +125,7 @@ PREPARED = (
         name="snr",
         type=pa.float32(),
         ucd="stat.snr",
-        description="Median over good pixels of flux * sqrt(ivar), per pixel of the model's grid",
+        description="Median over good pixels of flux * sqrt(ivar), per pixel as observed (coadded)",
     ),
     Column(
         name="good_fraction",
@@ -275,10 +276,15 @@ def schema(columns: Iterable[Column]) -> pa.Schema:
     return pa.schema(fields)
 
 
-def healpix29(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
-    """HEALPix nested order-29 indices (int64) of ICRS positions in degrees; 0 where one is not finite."""
-    known = np.isfinite(ra) & np.isfinite(dec)
-    index = np.zeros(len(ra), np.int64)
-    lon, lat = Longitude(ra[known], u.deg), Latitude(dec[known], u.deg)
-    index[known] = np.asarray(lonlat_to_healpix(lon, lat, depth=29), dtype=np.int64)
-    return index
+def known_positions(ra_N: Doubles, dec_N: Doubles) -> Bools:
+    """Which rows have a position on the sky: finite, and no placeholder such as dec = -9999."""
+    return np.isfinite(ra_N) & (np.abs(ra_N) <= 360) & np.isfinite(dec_N) & (np.abs(dec_N) <= 90)
+
+
+def healpix29(ra_N: Doubles, dec_N: Doubles) -> npt.NDArray[np.int64]:
+    """HEALPix nested order-29 indices of ICRS positions in degrees; 0 where there is no position."""
+    known_N = known_positions(ra_N, dec_N)
+    index_N = np.zeros(len(ra_N), np.int64)
+    lon, lat = Longitude(ra_N[known_N], u.deg), Latitude(dec_N[known_N], u.deg)
+    index_N[known_N] = np.asarray(lonlat_to_healpix(lon, lat, depth=29), dtype=np.int64)
+    return index_N

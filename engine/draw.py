@@ -117,9 +117,14 @@ def draw(networks: Sequence[Bank], inputs: Inputs) -> Draws:
         value_KNL = torch.cat([_draw_bank(bank, inputs) for bank in networks]).cpu().numpy()
     bad_N = ~np.isfinite(value_KNL).all(axis=(0, 2)) & inputs.usable_N
     if bad_N.any():
+        source = (
+            "the bundle's weights are broken"
+            if np.isfinite(inputs.x_NP).all()
+            else "so was what prepare gave"
+        )
         raise UnexpectedNaN(
-            f"the network gave NaN or infinity for {bad_N.sum()} of {len(bad_N)} prepared spectra, "
-            f"first at row {int(bad_N.argmax())} of its task: the bundle's weights are broken"
+            f"the network gave NaN or infinity for {bad_N.sum()} of {len(bad_N)} spectra, "
+            f"first at row {int(bad_N.argmax())} of its batch: {source}"
         )
     return Draws(value_KNL=value_KNL)
 

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from engine.support import ABOVE, BELOW, NO_LABEL
+from engine.columns import known_positions
+from engine.support import ABOVE, BELOW, LEAST_GOOD_FRACTION, NO_LABEL
 from engine.types import Bools, Estimates, Flags, Inputs, Ints, Support
 
 LOW_SNR_BELOW = 10.0
@@ -21,21 +22,27 @@ MANY_SPIKES_FROM = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What is known of a batch when its flags are set."""
+class RowFacts:
+    """What the survey says of the rows of a batch."""
 
     spectra: pa.Table
-    inputs: Inputs
-    estimates: Estimates
-    support: Support
 
     def column(self, name: str, missing: float) -> np.ndarray:
         """A numeric column of the batch, with `missing` where it is NULL."""
         return self.spectra[name].fill_null(missing).to_numpy()
 
-    def text(self, name: str) -> np.ndarray:
-        """A string column of the batch as objects, None where it is NULL."""
-        return np.array(self.spectra[name].to_pylist(), dtype=object)
+    def differs(self, name: str, expected: str) -> Bools:
+        """Where a text column is known and is not the expected word."""
+        return np.array([word not in (None, expected) for word in self.spectra[name].to_pylist()], bool)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts(RowFacts):
+    """What is known of a batch when its flags are set."""
+
+    inputs: Inputs
+    estimates: Estimates
+    support: Support
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +65,27 @@ def _never(facts: Facts) -> Bools:
     return np.zeros(len(facts.spectra), bool)
 
 
-def _rv_doubtful(facts: Facts) -> Bools:
+def _rv_doubtful(facts: RowFacts) -> Bools:
     rv, check = facts.column("rv", np.nan), facts.column("rv_check", np.nan)
     return (facts.column("rv_warn", 0) != 0) | (np.abs(rv - check) > RV_DISAGREES_ABOVE_KMS)
 
 
+# Doubts that come with the row, whatever a network makes of it. Training does without such stars too.
+DOUBTS: dict[str, Callable[[RowFacts], Bools]] = {
+    "INSTRUMENT_BAD": lambda f: f.column("instrument_status", 0) != 0,
+    "NOT_A_TARGET": lambda f: f.differs("object_type", "TGT"),
+    "NOT_A_STAR": lambda f: f.differs("spectype", "STAR"),
+    "NO_VELOCITY": lambda f: f.spectra["rv"].is_null().to_numpy(),
+    "VELOCITY_DOUBTFUL": _rv_doubtful,
+}
+
+
 def _without_position(facts: Facts) -> Bools:
-    return ~(np.isfinite(facts.column("ra", np.nan)) & np.isfinite(facts.column("dec", np.nan)))
+    return ~known_positions(facts.column("ra", np.nan), facts.column("dec", np.nan))
+
+
+def _without_continuum(facts: Facts) -> Bools:
+    return ~facts.inputs.usable_N & (facts.inputs.spectra.lit_fraction_N >= LEAST_GOOD_FRACTION)
 
 
 FLAGS: tuple[Flag, ...] = (
@@ -80,7 +101,7 @@ FLAGS: tuple[Flag, ...] = (
         name="NO_GOOD_PIXELS",
         severity="bad",
         text="No pixel carries unmasked flux with positive ivar: a dead fibre",
-        condition=lambda f: f.inputs.spectra.good_fraction_N == 0,
+        condition=lambda f: f.inputs.spectra.lit_fraction_N == 0,
     ),
     Flag(
         bit=2,
@@ -101,35 +122,35 @@ FLAGS: tuple[Flag, ...] = (
         name="INSTRUMENT_BAD",
         severity="bad",
         text="The survey's own fibre status is not zero (instrument_status)",
-        condition=lambda f: f.column("instrument_status", 0) != 0,
+        condition=DOUBTS["INSTRUMENT_BAD"],
     ),
     Flag(
         bit=5,
         name="NOT_A_TARGET",
         severity="bad",
-        text="The fibre was on sky, stuck or unassigned (object_type is not TGT)",
-        condition=lambda f: f.text("object_type") != "TGT",
+        text="The fibre was on sky, stuck or unassigned (object_type is known and not TGT)",
+        condition=DOUBTS["NOT_A_TARGET"],
     ),
     Flag(
         bit=6,
         name="NOT_A_STAR",
         severity="bad",
         text="The survey's redshift fitter found a class other than STAR",
-        condition=lambda f: np.array([kind not in (None, "STAR") for kind in f.text("spectype")], bool),
+        condition=DOUBTS["NOT_A_STAR"],
     ),
     Flag(
         bit=7,
         name="NO_VELOCITY",
         severity="warn",
         text="No radial velocity is known; the spectrum was taken to be at rest",
-        condition=lambda f: f.spectra["rv"].is_null().to_numpy(),
+        condition=DOUBTS["NO_VELOCITY"],
     ),
     Flag(
         bit=8,
         name="VELOCITY_DOUBTFUL",
         severity="warn",
         text=f"Its pipeline warns, or rv and rv_check differ by more than {RV_DISAGREES_ABOVE_KMS:.0f} km/s",
-        condition=_rv_doubtful,
+        condition=DOUBTS["VELOCITY_DOUBTFUL"],
     ),
     Flag(
         bit=9,
@@ -171,7 +192,7 @@ FLAGS: tuple[Flag, ...] = (
         name="NO_CONTINUUM",
         severity="bad",
         text="Too little of the spectrum has a positive continuum to normalise it",
-        condition=lambda f: ~f.inputs.usable_N & (f.inputs.spectra.good_fraction_N > 0),
+        condition=_without_continuum,
     ),
     Flag(
         bit=15,

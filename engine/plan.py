@@ -1,10 +1,12 @@
 """make_plan(spec): every check that can fail before any work fails here. Nothing has run yet."""
 
 import hashlib
-from collections.abc import Collection, Sequence
+import platform
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from engine.errors import PlanError
@@ -13,20 +15,29 @@ from engine.models.bundle import bundle_digest, load_card, load_weights
 from engine.models.card import Card
 from engine.models.model import architecture_of
 from engine.spec import RunSpec, digest
-from engine.surveys import SURVEYS
+from engine.surveys import SURVEYS, survey_of
 from engine.surveys.survey import Survey
 from engine.types import Shard, Task
 
 # One task is one block of Ray Data; larger blocks than this would be held twice in memory.
 LARGEST_TASK_BYTES = 120 * 2**20
 
+# What labels can depend on beside the program itself; kept in the manifest.
+VERSIONS = ("abundant", "torch", "numpy", "scipy", "pyarrow", "astropy", "fitsio", "ray")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A run, cut into tasks. `digest` names it: equal digests make equal catalogs."""
+    """A run, cut into tasks.
+
+    `digest` names its catalog: equal digests make equal bytes. `work_digest` leaves the list of tasks out:
+    tasks of plans that share it make the same labels, so a run whose damaged file was mended keeps the rest.
+    """
 
     spec: RunSpec
     digest: str
+    work_digest: str
+    inputs: Mapping[str, str]
     bundle_sha256: str
     card: Card
     tasks: tuple[Task, ...]
@@ -50,8 +61,11 @@ class Plan:
         """What the staging folder and the manifest keep of a plan, as plain values."""
         return {
             "digest": self.digest,
-            "engine_version": version("abundant"),
+            "versions": {name: version(name) for name in VERSIONS},
+            "python": platform.python_version(),
+            "machine": platform.machine(),
             "spec": self.spec.model_dump(mode="json", by_alias=True),
+            "inputs": dict(self.inputs),
             "bundle_sha256": self.bundle_sha256,
             "card": self.card.model_dump(mode="json"),
             "tasks": len(self.tasks),
@@ -68,11 +82,13 @@ def make_plan(spec: RunSpec) -> Plan:
     _check_bytes(spec, survey)
     shards = sorted(survey.list_shards(spec.survey), key=lambda shard: shard.path)
     tasks = tuple(task for shard in shards for task in cut(shard, spec.tasks.rows))
-    bundle = bundle_digest(spec.model.bundle)
-    parts = [version("abundant"), spec.digest(), bundle, [task.task_id for task in tasks]]
+    bundle, inputs = bundle_digest(spec.model.bundle), _inputs(spec)
+    work = digest([version("abundant"), spec.digest(), bundle, inputs])
     return Plan(
         spec=spec,
-        digest=digest(parts),
+        digest=digest([work, [task.task_id for task in tasks]]),
+        work_digest=work,
+        inputs=inputs,
         bundle_sha256=bundle,
         card=card,
         tasks=tasks,
@@ -80,11 +96,15 @@ def make_plan(spec: RunSpec) -> Plan:
     )
 
 
-def survey_of(name: str) -> Survey:
-    """The table's entry; PlanError when there is none."""
-    if name not in SURVEYS:
-        raise PlanError(f"survey.name: {name!r} is unknown; known: {', '.join(SURVEYS)}")
-    return SURVEYS[name]
+def _inputs(spec: RunSpec) -> dict[str, str]:
+    """sha256 of the files that `select` and `rv` name: another list of ids is another catalog."""
+    named = {"survey.select.path": spec.survey.select.path, "survey.rv.path": spec.survey.rv.path}
+    return {key: _sha256(path) for key, path in named.items() if path is not None}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cut(shard: Shard, rows: int) -> list[Task]:

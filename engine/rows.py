@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from engine.columns import INDEX, healpix29, schema
+from engine.columns import INDEX, healpix29, known_positions, schema
+from engine.errors import UnexpectedNaN
 from engine.types import Batch, Column, Estimates, Flags, Floats, Inputs, Label, Support
 
 
@@ -44,8 +45,16 @@ def _label_arrays(name: str, i: int, estimates: Estimates) -> dict[str, pa.Array
         f"e_{name}_model": estimates.model_NL,
         f"e_{name}_noise": estimates.noise_NL,
     }
-    absent = ~estimates.usable_N
-    return {key: pa.array(x_NL[:, i], mask=absent) for key, x_NL in found.items() if x_NL is not None}
+    return {key: _labelled(key, x_NL[:, i], estimates) for key, x_NL in found.items() if x_NL is not None}
+
+
+def _labelled(name: str, x_N: Floats, estimates: Estimates) -> pa.Array:
+    """NULL for stars without a result; UnexpectedNaN if any other has no number."""
+    if not np.isfinite(x_N[estimates.usable_N]).all():
+        raise UnexpectedNaN(
+            f"{name} is not a number for a star with a result; is the card's calibration whole?"
+        )
+    return pa.array(x_N, mask=~estimates.usable_N)
 
 
 def _assemble(
@@ -56,15 +65,14 @@ def _assemble(
     columns: Sequence[Column],
 ) -> pa.Table:
     spectra, rows = batch.spectra, len(batch.spectra)
-    ra, dec = (_finite(spectra[name].fill_null(np.nan).to_numpy()) for name in ("ra", "dec"))
+    ra_N, dec_N = (spectra[name].fill_null(np.nan).to_numpy() for name in ("ra", "dec"))
+    nowhere_N = ~known_positions(ra_N, dec_N)
     known = {name: spectra[name] for name in spectra.column_names} | dict(given)
     known |= {f"flag_{label.name}": pa.array(flags.label_NL[:, i]) for i, label in enumerate(labels)}
     known |= {
-        INDEX.name: pa.array(
-            healpix29(*(x.fill_null(np.nan).to_numpy(zero_copy_only=False) for x in (ra, dec)))
-        ),
-        "ra": ra,
-        "dec": dec,
+        INDEX.name: pa.array(healpix29(ra_N, dec_N)),
+        "ra": pa.array(ra_N, mask=nowhere_N),
+        "dec": pa.array(dec_N, mask=nowhere_N),
         "flags": pa.array(flags.row_N),
         "flag_warn": pa.array(flags.warn_N),
         "flag_bad": pa.array(flags.bad_N),

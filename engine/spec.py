@@ -7,19 +7,20 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from engine.errors import SpecError
+
+# Absolute from the start: workers may stand in another folder than the driver.
+Place: TypeAlias = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class Frozen(BaseModel):
     """A record that is validated once, never changes, and refuses keys it does not know."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class Select(Frozen):
@@ -29,7 +30,7 @@ class Select(Frozen):
     """targets: the survey's star target bits; spectype: Redrock's class; ids: a list; all: every row."""
     spectype: tuple[str, ...] = ("STAR",)
     """Redrock classes to keep when by = "spectype"."""
-    path: Path | None = None
+    path: Place | None = None
     """Parquet, CSV or FITS table with the id column (DESI: targetid) when by = "ids"."""
 
 
@@ -38,7 +39,7 @@ class Velocity(Frozen):
 
     source: Literal["rvtab", "redrock", "table", "none"] = Field(default="redrock", alias="from")
     """rvtab: an mwsall FITS file; redrock: the file beside each coadd; table: Parquet; none: no shift."""
-    path: Path | None = None
+    path: Place | None = None
     """The file, for rvtab and table. A table has the survey's id, rv [km/s] and optionally rv_err."""
 
 
@@ -47,7 +48,7 @@ class SurveySpec(Frozen):
 
     name: str
     """A key of the SURVEYS table: see `abundant surveys`."""
-    root: Path
+    root: Place
     """The folder that holds the files. Not part of the hash."""
     select: Select = Select()
     """Which rows."""
@@ -58,7 +59,7 @@ class SurveySpec(Frozen):
 class ModelSpec(Frozen):
     """The network."""
 
-    bundle: Path
+    bundle: Place
     """A bundle directory: model.safetensors and card.toml."""
 
 
@@ -87,7 +88,7 @@ class CatalogSpec(Frozen):
     """Name of the catalog; a folder name."""
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Version of the catalog; a folder name."""
-    root: Path
+    root: Place
     """The folder under which name/version is published. Not part of the hash."""
 
 
@@ -109,22 +110,24 @@ class RunSpec(Frozen):
     tolerance: Tolerance = Tolerance()
 
     def digest(self) -> str:
-        """sha256 over everything that can change a number; roots, paths and the tolerance are left out."""
-        roots = {"survey": {"root"}, "catalog": {"root"}, "model": True, "tolerance": True}
-        plain = self.model_dump(mode="json", by_alias=True, exclude=roots)
-        for section in (plain["survey"]["select"], plain["survey"]["rv"]):
-            section["path"] = section["path"] and Path(section["path"]).name
-        return digest(plain)
+        """sha256 over everything in it that can change a number; places and the tolerance are left out.
+
+        What stands in the files that `select` and `rv` name is the plan's to hash.
+        """
+        places = {"survey": {"root": True, "select": {"path"}, "rv": {"path"}}, "catalog": {"root"}}
+        return digest(
+            self.model_dump(mode="json", by_alias=True, exclude=places | {"model": True, "tolerance": True})
+        )
 
 
 class LabelTable(Frozen):
     """The labels to learn."""
 
-    path: Path
+    path: Place
     """Parquet table with the survey's key columns or a part of them, and one column per label."""
-    key: tuple[str, ...]
+    key: tuple[str, ...] = Field(min_length=1)
     """Columns that join the table to the spectra."""
-    names: tuple[str, ...]
+    names: tuple[str, ...] = Field(min_length=1)
     """Labels in the order of the network's outputs; errors are read from e_<name> where present."""
     error_floor: dict[str, float] = {}
     """Added in quadrature to the label's error, in the label's unit. Labels without errors need one."""
@@ -183,7 +186,7 @@ class Training(Frozen):
 class BundleOut(Frozen):
     """Where the result goes."""
 
-    out: Path
+    out: Place
     """A new bundle directory."""
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Name on the card."""
@@ -241,8 +244,12 @@ def load(path: Path, kind: type[S]) -> S:
     try:
         return kind.model_validate(plain)
     except ValidationError as error:
-        lines = "\n".join(_complaint(item, kind) for item in error.errors())
-        raise SpecError(f"{path}:\n{lines}") from None
+        raise SpecError(f"{path}:\n{complaints(error, kind)}") from None
+
+
+def complaints(error: ValidationError, kind: type[Frozen]) -> str:
+    """One line for each thing that is wrong: the key, what was expected, and what was given."""
+    return "\n".join(_complaint(item, kind) for item in error.errors())
 
 
 def _complaint(item: Any, kind: type[Frozen]) -> str:
@@ -259,6 +266,7 @@ def _complaint(item: Any, kind: type[Frozen]) -> str:
 def _known(section: tuple[Any, ...], kind: type[Frozen]) -> str:
     record: Any = kind
     for part in section:
-        record = record.model_fields[part].annotation
+        # A list of records (the labels of a card) has no name for its members.
+        record = record.model_fields[part].annotation if isinstance(part, str) else get_args(record)[0]
     names = sorted(f.alias or name for name, f in record.model_fields.items())
     return f"known here: {', '.join(names)}"

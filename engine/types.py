@@ -147,14 +147,16 @@ class Batch:
 class Normalised:
     """N continuum-normalised spectra on a model's grid, and what preparing them found out.
 
-    Where `ivar_NP` is 0 the pixel is missing and its flux is 1. `snr_N` is the median over good pixels
-    of flux * sqrt(ivar), per pixel; `nonfinite_N` and `spikes_N` count pixels that were masked for being
-    NaN or infinite, and for being unphysically far from the continuum.
+    Where `ivar_NP` is 0 the pixel is missing and its flux is 1. `lit_fraction_N` is the share of good pixels
+    before the continuum, `good_fraction_N` after it. `snr_N` is the median over good pixels of
+    flux * sqrt(ivar), per pixel; `nonfinite_N` and `spikes_N` count pixels that were masked for being NaN
+    or infinite, and for being unphysically far from the continuum.
     """
 
     flux_NP: Floats
     ivar_NP: Floats
     snr_N: Floats
+    lit_fraction_N: Floats
     good_fraction_N: Floats
     nonfinite_N: Ints
     spikes_N: Ints

@@ -67,7 +67,7 @@ def simulate(
     run_simulation(survey, folder, stars=stars, seed=seed, labels=labels, resolution=resolution)
 
 
-@app.command(epilog="Example: abundant plan jobs/infer/desi-dr1.toml")
+@app.command(epilog="Example: abundant plan demo/run.toml")
 def plan(spec: SpecPath) -> None:
     """Check everything that can be checked, and show what a run would do. Nothing runs."""
     from engine.plan import make_plan
@@ -134,7 +134,11 @@ def query(
     sys.stdout.write(render(query_catalog(catalog, sql), form.value))
 
 
-@app.command(epilog="Example: abundant explain demo/catalogs/demo/1 39627345678901234")
+# A stuck fibre has a negative TARGETID, which must not be taken for an option.
+@app.command(
+    epilog="Example: abundant explain demo/catalogs/demo/1 39627345678901234",
+    context_settings={"ignore_unknown_options": True},
+)
 def explain(
     catalog: CatalogPath,
     key: Annotated[

@@ -55,6 +55,10 @@ def run_demo(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; delete it, or choose another folder with --dir")
     at = Folders(root=folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--dir {folder}: cannot be made: {error}") from error
     say(f"[bold]1/5 Simulate[/bold] a DESI survey of {STARS:,} stars, with all that real files contain")
     truth = run_simulation("desi", at.survey, stars=STARS, seed=SEED, labels=None, resolution=False)
     split_ids(truth, at.root)

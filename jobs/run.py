@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from catalogs.commit import CommitReport, commit
-from catalogs.layout import Layout
+from catalogs.layout import Layout, Product
 from catalogs.stage import RunState, Stage, open_run
 from catalogs.verify import VerifyReport, verify
 from engine.columns import catalog_columns
@@ -35,7 +35,13 @@ class RunReport:
 def layout_of(plan: Plan) -> Layout:
     """Where a plan is staged and published."""
     catalog = plan.spec.catalog
-    return Layout(root=catalog.root, name=catalog.name, version=catalog.version, plan_digest=plan.digest)
+    return Layout(
+        root=catalog.root,
+        name=catalog.name,
+        version=catalog.version,
+        plan_digest=plan.digest,
+        work_digest=plan.work_digest,
+    )
 
 
 def run(plan: Plan, profile: Profile) -> RunReport:
@@ -77,16 +83,16 @@ def _follow(receipts: Iterable[Receipt], tasks: int) -> tuple[float, float]:
 
 def commit_run(plan: Plan) -> CommitReport:
     """Publish a plan's staged labels."""
-    spec, keys = plan.spec, SURVEYS[plan.spec.survey.name].keys
-    labels = labels_of(plan.card, calibrated=plan.card.sampling == spec.sampling)
+    keys = SURVEYS[plan.spec.survey.name].keys
+    labels = labels_of(plan.card, calibrated=plan.card.sampling == plan.spec.sampling)
+    product = Product(keys=tuple(key.name for key in keys), columns=catalog_columns(keys, labels))
     with bars(Committing=1) as [progress]:
         return commit(
             layout_of(plan),
             [task.task_id for task in plan.tasks],
+            product,
             manifest=manifest_of(plan),
-            keys=[key.name for key in keys],
-            columns=catalog_columns(keys, labels),
-            failed_allowed=spec.tolerance.failed_tasks,
+            failed_allowed=plan.spec.tolerance.failed_tasks,
             on_step=lambda step, done, of: progress.reach(done, of, step),
         )
 
@@ -95,7 +101,7 @@ def manifest_of(plan: Plan) -> dict[str, Any]:
     """What a catalog keeps of its plan: spec, bundle, flags in words, and the files by shard id."""
     flags = [{"bit": f.bit, "name": f.name, "severity": f.severity, "text": f.text} for f in FLAGS]
     shards = {task.shard.shard_id: task.shard.path for task in plan.tasks}
-    return plan.record() | {"flags": flags, "shards": shards, "warnings": list(plan.warnings)}
+    return {"plan": plan.record(), "flags": flags, "shards": shards, "warnings": list(plan.warnings)}
 
 
 def check(catalog: Path) -> VerifyReport:

@@ -47,10 +47,18 @@ def flags() -> Table:
     return table
 
 
+def _pairs() -> Table:
+    """Names and values, folded rather than cut: a path must stay whole."""
+    table = Table(show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
 def plan(found: Plan) -> Table:
     """What a run would do."""
     files = {task.shard.path for task in found.tasks}
-    table = Table(show_header=False, box=None)
+    table = _pairs()
     table.add_row("plan", found.digest[:12])
     table.add_row("survey", f"{found.spec.survey.name}, {len(files):,} files under {found.spec.survey.root}")
     table.add_row("model", f"{found.card.name} ({found.card.architecture}), {len(found.card.labels)} labels")
@@ -92,9 +100,9 @@ def finished(report: RunReport) -> str:
 
 def explained(row: dict[str, Any], manifest: Mapping[str, Any]) -> Table:
     """One row back to its file, with its flags in words."""
-    table = Table(show_header=False, box=None)
+    table = _pairs()
     shard = manifest["shards"].get(row["shard_id"], row["shard_id"])
-    root = manifest["spec"]["survey"]["root"]
+    root = manifest["plan"]["spec"]["survey"]["root"]
     table.add_row("file", f"{root}/{shard}")
     table.add_row("row", f"{row['row_in_shard']} of its FIBERMAP and image HDUs, from 0")
     table.add_row("task", row["task_id"])

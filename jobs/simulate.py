@@ -30,6 +30,8 @@ def run_simulation(
             )
         except ValueError as error:
             raise InputError(str(error)) from error
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be written: {error}") from error
     say(f"{stars:,} stars in {folder}; what is true of them: {truth}")
     return truth
 

@@ -13,6 +13,7 @@ from safetensors.numpy import save as save_arrays
 
 from engine.errors import BundleError
 from engine.models.card import Card
+from engine.spec import complaints
 
 WEIGHTS, CARD = "model.safetensors", "card.toml"
 
@@ -43,7 +44,9 @@ def load_card(folder: Path) -> Card:
         raise BundleError(
             f"{folder} is no bundle: there is no {CARD}. `abundant train` writes bundles."
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
+    except ValidationError as error:
+        raise BundleError(f"{path}: not a model card:\n{complaints(error, Card)}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BundleError(f"{path}: not a model card: {error}") from error
 
 

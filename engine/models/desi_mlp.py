@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import nn
 
 from engine.models.architecture import Architecture
@@ -30,7 +30,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 class MlpHyper(Frozen):
     """Hyper-parameters of an MLP."""
 
-    hidden: tuple[int, ...]
+    hidden: tuple[PositiveInt, ...] = Field(min_length=1)
     """Widths of the hidden layers."""
     activation: Literal["relu", "gelu"] = "relu"
     """After each hidden layer."""
@@ -60,22 +60,29 @@ def normalise_desi(spectra: pa.Table, spectrograph: Spectrograph, grid: Grid) ->
     snr_N = snr(flux_NP, ivar_NP)
     factor_N = rest_factor(spectrograph.frame, spectra["rv"].fill_null(np.nan).to_numpy())
     flux_NP, ivar_NP = resample(flux_NP, ivar_NP, grid=observed, to=grid, factor_N=factor_N)
+    lit_fraction_N = _share(ivar_NP)
     flux_NP, ivar_NP, spikes_N = normalise(flux_NP, ivar_NP, _smoother(grid))
     return Normalised(
         flux_NP=flux_NP,
         ivar_NP=ivar_NP,
         snr_N=snr_N,
-        good_fraction_N=(ivar_NP > 0).mean(axis=1, dtype=np.float32),
+        lit_fraction_N=lit_fraction_N,
+        good_fraction_N=_share(ivar_NP),
         nonfinite_N=np.stack(nonfinite_A).sum(axis=0, dtype=np.int32),
         spikes_N=spikes_N,
     )
 
 
 def _arrays(spectra: pa.Table, arm: Arm) -> tuple[Floats, Floats, Ints]:
-    """Flux, ivar and mask of one arm as numpy, without a copy."""
-    parts = (spectra[f"{kind}_{arm.name}"].combine_chunks() for kind in ("flux", "ivar", "mask"))
+    """Flux, ivar and mask of one arm as numpy, without a copy where the batch is of one chunk."""
+    columns = (spectra[f"{kind}_{arm.name}"] for kind in ("flux", "ivar", "mask"))
+    parts = (column.chunk(0) if column.num_chunks == 1 else column.combine_chunks() for column in columns)
     flux, ivar, mask = (part.to_numpy_ndarray() for part in parts)
     return flux, ivar, mask
+
+
+def _share(ivar_NP: Floats) -> Floats:
+    return (ivar_NP > 0).mean(axis=1, dtype=np.float32)
 
 
 @cache

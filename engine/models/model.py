@@ -17,11 +17,8 @@ from engine.models.bundle import load_card, load_weights
 from engine.models.card import Card
 from engine.prepare.scale import Affine
 from engine.spec import Sampling
-from engine.support import Subspace
+from engine.support import LEAST_GOOD_FRACTION, Subspace
 from engine.types import Column, Derived, Inputs, Label, Normalised, Spectrograph
-
-# With less than this share of good pixels a spectrum says too little to normalise or to label.
-LEAST_GOOD_FRACTION = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +37,6 @@ class Model:
     derived: tuple[Derived, ...]
     columns: tuple[Column, ...]
     subspace: Subspace | None
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether the bundle's calibration holds for the sampling that is used."""
-        return all(label.error_scale is not None for label in self.labels)
 
     def prepare(self, spectra: pa.Table) -> Inputs:
         """What the network sees of N spectra, and what preparing them found out."""

@@ -66,6 +66,11 @@ def pack_outcome(outcome: Receipt | AbundantError) -> pa.Table:
     return pa.table({"kind": [type(outcome).__name__], "content": [str(outcome)]})
 
 
+def is_outcome(block: pa.Table) -> bool:
+    """Whether a block holds an outcome already: reading the task ended with an error for the whole run."""
+    return "kind" in block.column_names
+
+
 def unpack_outcome(kind: str, content: str) -> Receipt:
     """The receipt in a block's row; raises the error if it holds one."""
     if kind == "Receipt":

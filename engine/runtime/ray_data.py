@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from functools import cached_property
 
 import pyarrow as pa
 import ray
@@ -15,8 +16,8 @@ from ray.data.datasource import Datasource, ReadTask
 
 from engine.errors import AbundantError, PlanError, RunError
 from engine.plan import Plan
-from engine.runtime.blocks import pack, pack_outcome, unpack, unpack_outcome
-from engine.runtime.worker import read_batch, start_worker
+from engine.runtime.blocks import is_outcome, pack, pack_outcome, unpack, unpack_outcome
+from engine.runtime.worker import Worker, read_batch, start_worker
 from engine.spec import Profile, RunSpec
 from engine.surveys import SURVEYS
 from engine.types import Receipt, Sink, Task
@@ -54,7 +55,10 @@ def _block_bytes(spec: RunSpec, task: Task) -> int:
 def _read_task(spec: RunSpec, task: Task) -> ReadTask:
     def read() -> Iterator[pa.Table]:
         started = time.perf_counter()
-        yield pack(read_batch(spec, task), started)
+        try:
+            yield pack(read_batch(spec, task), started)
+        except AbundantError as error:
+            yield pack_outcome(error)
 
     about = BlockMetadata(
         num_rows=1, size_bytes=_block_bytes(spec, task), input_files=(task.shard.path,), exec_stats=None
@@ -66,10 +70,17 @@ class Labeller:
     """The actor: a worker that takes blocks of one task and gives blocks of one receipt."""
 
     def __init__(self, spec: RunSpec, sink: Sink) -> None:
+        self._spec, self._sink = spec, sink
+
+    @cached_property
+    def _worker(self) -> Worker:
+        """Made with the first task, where an error of the bundle can be told like any other."""
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-        self._worker = start_worker(spec, sink, device)
+        return start_worker(self._spec, self._sink, device)
 
     def __call__(self, block: pa.Table) -> pa.Table:
+        if is_outcome(block):
+            return block
         try:
             return pack_outcome(self._worker.label(*unpack(block)))
         except AbundantError as error:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import torch
+from threadpoolctl import threadpool_limits
 
 from engine.draw import Bank, thin
 from engine.errors import ShardError, ShardUnavailable, TaskMismatch
@@ -59,9 +60,11 @@ class Worker:
 def start_worker(spec: RunSpec, sink: Sink, device: torch.device) -> Worker:
     """Load the bundle and thin its networks.
 
-    Arithmetic runs on one thread, so that a label is the same whatever the machine's share of cores.
+    Arithmetic runs on one thread, torch's and that of numpy's BLAS, so that a label is the same whatever the
+    machine's share of cores: sums are taken in another order on several.
     """
     torch.set_num_threads(1)
+    threadpool_limits(1)
     survey = SURVEYS[spec.survey.name]
     model, trained = load_model(
         spec.model.bundle, keys=survey.keys, spectrograph=survey.spectrograph, sampling=spec.sampling

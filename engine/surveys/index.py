@@ -55,9 +55,17 @@ class Finding:
 
 
 def index_shards(
-    survey: str, root: Path, names: Sequence[str], inspect: Callable[[Path], Finding]
+    survey: str,
+    root: Path,
+    names: Sequence[str],
+    inspect: Callable[[Path], Finding],
+    beside: Callable[[Path], Path],
 ) -> list[Shard]:
-    """One Shard for each file, in the order of `names`, which are relative to `root`."""
+    """One Shard for each file, in the order of `names`, which are relative to `root`.
+
+    `beside(path)` is the file that is read together with a spectra file: its size is part of the shard's
+    identity, since its content is part of what a task gives.
+    """
     stamps = {name: _stamp(root / name) for name in names}
     cache = _cache_path(survey, root)
     known = {name: entry for name, entry in _load(cache).items() if entry[0] == stamps.get(name)}
@@ -66,7 +74,7 @@ def index_shards(
     entries = known | {name: (stamps[name], finding) for name, finding in zip(fresh, findings, strict=True)}
     if fresh:
         _save(cache, {name: entry for name, entry in entries.items() if not entry[1].passing})
-    return [_shard(name, *entries[name]) for name in names]
+    return [_shard(name, *entries[name], _stamp(beside(root / name))[0]) for name in names]
 
 
 def _inspect_all(inspect: Callable[[Path], Finding], paths: Sequence[Path]) -> list[Finding]:
@@ -88,9 +96,9 @@ def _stamp(path: Path) -> Stamp:
     return status.st_size, status.st_mtime_ns
 
 
-def _shard(name: str, stamp: Stamp, finding: Finding) -> Shard:
+def _shard(name: str, stamp: Stamp, finding: Finding, size_beside: int) -> Shard:
     size, rows = stamp[0], finding.rows
-    identity = hashlib.sha256(f"{name}\n{size}\n{rows}".encode()).hexdigest()[:16]
+    identity = hashlib.sha256(f"{name}\n{size}\n{rows}\n{size_beside}".encode()).hexdigest()[:16]
     return Shard(
         path=name,
         size=size,

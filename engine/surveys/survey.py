@@ -25,8 +25,8 @@ class Survey:
     title: str
     reference: str
     keys: tuple[Column, ...]
+    star_key: str
     arms: tuple[Arm, ...]
-    flux_unit: str
     frame: Literal["observed", "rest"]
     medium: Literal["vacuum", "air"]
     list_shards: Callable[[SurveySpec], Iterable[Shard]]
@@ -37,6 +37,11 @@ class Survey:
     def columns(self) -> tuple[Column, ...]:
         """Every column of a batch of spectra."""
         return spectra_columns(self.keys, self.arms)
+
+    def stars(self, spectra: pa.Table) -> list[str]:
+        """What tells stars apart, the same for every spectrum of one: the Gaia id, else the survey's own."""
+        both = zip(spectra[self.star_key].to_pylist(), spectra["gaia_source_id"].to_pylist(), strict=True)
+        return [f"{self.name} {own}" if gaia is None else f"gaia {gaia}" for own, gaia in both]
 
     @property
     def spectrograph(self) -> Spectrograph:

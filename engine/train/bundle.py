@@ -15,12 +15,15 @@ from engine.models.architecture import Architecture, handshake
 from engine.models.bundle import save_bundle
 from engine.models.card import Card, DerivedCard, LabelCard
 from engine.prepare.scale import fit_median_iqr
-from engine.spec import Frozen, TrainSpec
-from engine.surveys import SURVEYS
+from engine.spec import Frozen, TrainSpec, complaints
+from engine.surveys import survey_of
 from engine.train.dataset import PARTS, LabelledSpectra, OnShard, read_training_set
 from engine.train.loop import Epoch, fit, to_tensors
 from engine.train.subspace import fit_subspace
 from engine.train.validate import Fitted, derived_labels, judge
+
+# With fewer stars of a label in a part, calibration and test say nothing of it.
+LEAST_STARS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +48,13 @@ def train(
     and the card reports on the test stars, which nothing else has seen.
     """
     architecture, hyper = _architecture(spec)
-    survey = SURVEYS[spec.survey.name]
+    survey = survey_of(spec.survey.name)
     handshake(architecture, survey.name, survey.spectrograph)
     if spec.bundle.out.exists() and any(spec.bundle.out.iterdir()):
         raise PlanError(f"bundle.out: {spec.bundle.out} is not empty; choose another folder, or delete it")
     stars, counts = read_training_set(spec, survey, architecture, on_shard)
     counts |= {part: int((stars.part_N == i).sum()) for i, part in enumerate(PARTS)}
-    _check_counts(spec, counts)
+    _check_counts(spec, stars, counts)
     fitted, history = _fit(spec, architecture, hyper, stars, on_epoch)
     card = _card(spec, hyper, counts, history, judge(spec, fitted, stars))
     card = card.model_copy(update={"support_threshold": fitted.subspace.threshold})
@@ -64,8 +67,6 @@ def train(
 
 
 def _architecture(spec: TrainSpec) -> tuple[Architecture, Frozen]:
-    if spec.survey.name not in SURVEYS:
-        raise PlanError(f"survey.name: {spec.survey.name!r} is unknown; known: {', '.join(SURVEYS)}")
     if spec.model.name not in MODELS:
         raise PlanError(f"model.name: {spec.model.name!r} is unknown; known: {', '.join(MODELS)}")
     architecture = MODELS[spec.model.name]
@@ -73,20 +74,23 @@ def _architecture(spec: TrainSpec) -> tuple[Architecture, Frozen]:
     try:
         return architecture, type(defaults).model_validate(defaults.model_dump() | spec.model.hyper)
     except ValidationError as error:
-        raise SpecError(f"model.hyper: {error}") from None
+        raise SpecError(f"model.hyper:\n{complaints(error, type(defaults))}") from None
 
 
-def _check_counts(spec: TrainSpec, counts: dict[str, int]) -> None:
+def _check_counts(spec: TrainSpec, stars: LabelledSpectra, counts: dict[str, int]) -> None:
     if counts["train"] < spec.training.batch:
         raise PlanError(
             f"{counts['train']} training stars are fewer than one batch of {spec.training.batch}; "
             "lower [training] batch or loosen [cuts]"
         )
-    empty = [part for part in PARTS if counts[part] < 20]
-    if empty:
-        raise PlanError(
-            f"fewer than 20 stars for {', '.join(empty)}: {counts}; enlarge their shares in [split]"
-        )
+    for i, part in enumerate(PARTS):
+        known_L = stars.known_NL[stars.part_N == i].sum(axis=0)
+        for name, known in zip(spec.labels.names, known_L, strict=True):
+            if known < LEAST_STARS:
+                raise PlanError(
+                    f"fewer than {LEAST_STARS} stars for {part} have label {name}: {known}; "
+                    f"enlarge [split] {part}, loosen [cuts], or leave the label out"
+                )
 
 
 def _fit(

@@ -1,21 +1,26 @@
 """Labelled spectra of a survey, cut and shared out by a hash of each star's id."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from engine.columns import describe_label
+from engine.columns import SCALARS, describe_label
 from engine.errors import PlanError, ShardError
+from engine.flags import DOUBTS, RowFacts
 from engine.models.architecture import Architecture
-from engine.spec import Cuts, LabelTable, Split, TrainSpec
+from engine.spec import Cuts, LabelTable, Split, SurveySpec, TrainSpec
 from engine.surveys.survey import Survey
 from engine.types import Bools, Floats, Normalised, Task
 
 PARTS = ("train", "validation", "calibration", "test")
+STEPS: tuple[str, ...] = ("spectra", "unreadable_files", "with_labels", "without_doubts", "after_cuts")
+
+# What catalogs write for "no value" where they cannot write NULL.
+MISSING_BELOW = -9998.0
 OnShard = Callable[[int, int], None]
 
 
@@ -53,17 +58,23 @@ class Labels:
     value_NL: Floats
     error_NL: Floats
 
+    def rows(self, spectra: pa.Table, key: tuple[str, ...]) -> np.ndarray:
+        """The table's row for each spectrum, -1 where there is none."""
+        keys = zip(*(spectra[name].to_pylist() for name in key), strict=True)
+        return np.array([self.row_of.get(one, -1) for one in keys], np.int64)
+
 
 def read_training_set(
     spec: TrainSpec, survey: Survey, architecture: Architecture, on_shard: OnShard
 ) -> tuple[LabelledSpectra, dict[str, int]]:
-    """The labelled spectra that pass the cuts, and how many spectra were seen, matched and kept.
+    """The labelled spectra that pass the cuts, and how many spectra were left after each step.
 
     PlanError when nothing is left. Files that cannot be read are counted and passed over.
     """
+    check_keys(spec.labels, survey)
     labels = read_labels(spec.labels)
     shards = sorted(survey.list_shards(spec.survey), key=lambda shard: shard.path)
-    counts: dict[str, int] = {"spectra": 0, "unreadable_files": 0, "with_labels": 0, "after_cuts": 0}
+    counts = dict.fromkeys(STEPS, 0)
     parts = []
     for done, shard in enumerate(shards, start=1):
         task = Task(task_id=shard.shard_id, shard=shard, start=0, stop=shard.rows)
@@ -73,7 +84,7 @@ def read_training_set(
             counts["unreadable_files"] += 1
             continue
         counts["spectra"] += len(spectra)
-        parts.extend(_label(spectra, labels, spec, survey, architecture, counts))
+        parts += _labelled(spectra, labels, spec, survey, architecture, counts)
         on_shard(done, len(shards))
     if not parts:
         raise PlanError(
@@ -83,37 +94,44 @@ def read_training_set(
     return _concatenate(parts), counts
 
 
-def _label(
+def _labelled(
     spectra: pa.Table,
     labels: Labels,
     spec: TrainSpec,
     survey: Survey,
     architecture: Architecture,
     counts: dict[str, int],
-) -> Iterator[LabelledSpectra]:
-    """The stars of one file that have labels and pass the cuts; nothing if there is none."""
-    keys = list(zip(*(spectra[name].to_pylist() for name in spec.labels.key), strict=True))
-    matched = np.array([key in labels.row_of for key in keys], bool)
-    counts["with_labels"] += int(matched.sum())
-    if not matched.any():
-        return
-    normalised = architecture.normalise(
-        spectra.filter(pa.array(matched)), survey.spectrograph, architecture.grid
-    )
-    good = _passes(normalised, spec.cuts)
-    counts["after_cuts"] += int(good.sum())
-    keys = [key for key, keep in zip(keys, matched, strict=True) if keep]
-    rows = np.array([labels.row_of[key] for key in keys])[good]
-    stars = [key[-1] for key, keep in zip(keys, good, strict=True) if keep]
-    if len(rows):
-        yield LabelledSpectra(
-            flux_NP=normalised.flux_NP[good],
-            ivar_NP=normalised.ivar_NP[good],
-            label_NL=labels.value_NL[rows],
-            error_NL=labels.error_NL[rows],
-            known_NL=np.isfinite(labels.value_NL[rows]) & np.isfinite(labels.error_NL[rows]),
+) -> list[LabelledSpectra]:
+    """The stars of one file that have labels and pass the cuts: one part, or none."""
+    row_N = labels.rows(spectra, spec.labels.key)
+    trusted_N = (row_N >= 0) & ~doubtful(spectra, spec.survey)
+    counts["with_labels"] += int((row_N >= 0).sum())
+    counts["without_doubts"] += int(trusted_N.sum())
+    spectra, row_N = spectra.filter(pa.array(trusted_N)), row_N[trusted_N]
+    normalised = architecture.normalise(spectra, survey.spectrograph, architecture.grid)
+    good_N = _passes(normalised, spec.cuts)
+    counts["after_cuts"] += int(good_N.sum())
+    if not good_N.any():
+        return []
+    value_NL, error_NL = labels.value_NL[row_N[good_N]], labels.error_NL[row_N[good_N]]
+    stars = [star for star, good in zip(survey.stars(spectra), good_N, strict=True) if good]
+    return [
+        LabelledSpectra(
+            flux_NP=normalised.flux_NP[good_N],
+            ivar_NP=normalised.ivar_NP[good_N],
+            label_NL=value_NL,
+            error_NL=error_NL,
+            known_NL=np.isfinite(value_NL) & np.isfinite(error_NL),
             part_N=np.array([part_of(star, spec.split) for star in stars]),
         )
+    ]
+
+
+def doubtful(spectra: pa.Table, survey: SurveySpec) -> Bools:
+    """Which rows a run would flag before any network sees them: no teachers."""
+    velocity = ("NO_VELOCITY", "VELOCITY_DOUBTFUL")
+    asked = [name for name in DOUBTS if survey.rv.source != "none" or name not in velocity]
+    return np.logical_or.reduce([DOUBTS[name](RowFacts(spectra=spectra)) for name in asked])
 
 
 def _passes(spectra: Normalised, cuts: Cuts) -> Bools:
@@ -134,6 +152,15 @@ def part_of(star: object, split: Split) -> int:
     edges = np.cumsum([split.validation, split.calibration, split.test])
     after = int(np.searchsorted(edges, share, side="right"))
     return (after + 1) % len(PARTS)
+
+
+def check_keys(table: LabelTable, survey: Survey) -> None:
+    """PlanError for a key column that the survey does not have."""
+    have = [column.name for column in (*survey.keys, *SCALARS)]
+    if unknown := [name for name in table.key if name not in have]:
+        raise PlanError(
+            f"labels.key: {survey.name} has no column {', '.join(unknown)}; it has {', '.join(have)}"
+        )
 
 
 def read_labels(table: LabelTable) -> Labels:
@@ -170,15 +197,22 @@ def _known_name(name: str) -> None:
 
 
 def _floats(table: pa.Table, name: str) -> Floats:
-    return table[name].cast(pa.float32()).fill_null(np.nan).to_numpy()
+    """A column as float32, NaN where it is NULL or a catalog's -9999; PlanError unless it holds numbers."""
+    try:
+        values = table[name].cast(pa.float32()).fill_null(np.nan).to_numpy()
+    except pa.ArrowException as error:
+        raise PlanError(f"label column {name} does not hold numbers: {error}") from error
+    return np.where(values < MISSING_BELOW, np.float32(np.nan), values)
 
 
 def _errors(table: pa.Table, name: str, spec: LabelTable) -> Floats:
+    """The label's own errors; 0 where there is none and a floor stands in for it."""
+    floored = spec.error_floor.get(name, 0.0) > 0
     own = (
         _floats(table, f"e_{name}") if f"e_{name}" in table.column_names else np.zeros(len(table), np.float32)
     )
-    if not (own[np.isfinite(own)] > 0).all() and not spec.error_floor.get(name, 0.0) > 0:
+    if not floored and not (own[np.isfinite(own)] > 0).all():
         raise PlanError(
             f"label {name} has errors that are zero or missing; give [labels] error_floor.{name} in its unit"
         )
-    return own
+    return np.where(own > 0, own, np.float32(0)) if floored else own

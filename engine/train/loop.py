@@ -63,6 +63,7 @@ def as_normalised(stars: LabelledSpectra) -> Normalised:
         flux_NP=stars.flux_NP,
         ivar_NP=stars.ivar_NP,
         snr_N=np.zeros(len(stars), np.float32),
+        lit_fraction_N=good_N,
         good_fraction_N=good_N,
         nonfinite_N=none_N,
         spikes_N=none_N,

@@ -67,7 +67,13 @@ def some_inputs(pixels: int) -> Inputs:
     x = np.random.default_rng(0).normal(size=(ROWS, pixels)).astype(np.float32)
     zeros, ints = np.zeros(ROWS, np.float32), np.zeros(ROWS, np.int32)
     spectra = Normalised(
-        flux_NP=x, ivar_NP=x, snr_N=zeros, good_fraction_N=zeros, nonfinite_N=ints, spikes_N=ints
+        flux_NP=x,
+        ivar_NP=x,
+        snr_N=zeros,
+        lit_fraction_N=zeros,
+        good_fraction_N=zeros,
+        nonfinite_N=ints,
+        spikes_N=ints,
     )
     return Inputs(x_NP=x, usable_N=np.ones(ROWS, bool), spectra=spectra)
 

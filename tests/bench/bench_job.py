@@ -63,7 +63,9 @@ def bench(root: Path, work: Path) -> dict[str, float]:
 
 def stage_in(root: Path, plan: Plan) -> Stage:
     """A fresh staging folder."""
-    layout = Layout(root=root, name="bench", version="1", plan_digest=plan.digest)
+    layout = Layout(
+        root=root, name="bench", version="1", plan_digest=plan.digest, work_digest=plan.work_digest
+    )
     open_run(layout, plan.record())
     return Stage(layout)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 
@@ -228,6 +229,81 @@ def test_a_file_that_comes_back_is_read_by_the_same_command(
     report = run(plan, LOCAL)
     assert (report.committed.rows, report.committed.failed_tasks) == (plan.rows, 0)
     assert not len(rows_with(open_catalog(report.catalog).to_arrow(), "TASK_FAILED"))
+
+
+def test_a_mended_file_costs_its_own_tasks_and_not_the_run(
+    files: list[Path], run_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
+    whole = files[1].read_bytes()
+    truncate(files[1])
+    broken = make_plan(spec_of(run_spec, tmp_path))
+    with pytest.raises(CommitError, match=r"truncated|ends|bytes"):
+        run(broken, LOCAL)
+    files[1].write_bytes(whole)
+    mended = make_plan(spec_of(run_spec, tmp_path))
+    kept = {receipt.task_id for receipt in Stage(layout_of(mended)).receipts()}
+    assert mended.digest != broken.digest
+    assert len(mended.without(kept).tasks) == sum(t.shard.path.endswith(files[1].name) for t in mended.tasks)
+    report = run(mended, LOCAL)
+    assert (report.committed.rows, report.committed.failed_tasks) == (mended.rows, 0)
+
+
+@pytest.mark.parametrize("section", ["select", "rv"])
+def test_another_list_of_ids_or_velocities_is_another_plan(
+    files: list[Path], run_spec: Callable[..., RunSpec], tmp_path: Path, section: str
+) -> None:
+    ids = fits.getdata(files[0], "FIBERMAP")["TARGETID"].astype("i8")
+    listed = tmp_path / "listed.parquet"
+    name = {"select": "by", "rv": "from"}[section]
+    change = {section: {name: {"select": "ids", "rv": "table"}[section], "path": listed}}
+    plans = []
+    for value in (10.0, 300.0):
+        pq.write_table(
+            pa.table({"targetid": ids[: int(value)], "rv": np.full(len(ids[: int(value)]), value)}), listed
+        )
+        plans.append(make_plan(run_spec(survey={"root": tmp_path / "own"} | change)))
+    assert plans[0].digest != plans[1].digest
+    assert plans[0].work_digest != plans[1].work_digest
+
+
+def test_a_redrock_file_that_changes_makes_another_plan(
+    files: list[Path], run_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
+    before = make_plan(spec_of(run_spec, tmp_path))
+    files[0].with_name(files[0].name.replace("coadd-", "redrock-")).unlink()
+    after = make_plan(spec_of(run_spec, tmp_path))
+    assert (after.work_digest == before.work_digest, after.digest == before.digest) == (True, False)
+
+
+def test_a_placeholder_position_is_null_and_flagged(
+    files: list[Path], run_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
+    def change(hdus: fits.HDUList) -> None:
+        hdus["FIBERMAP"].data["TARGET_DEC"][3] = -9999.0
+
+    edit(files[0], change)
+    rows = open_catalog(run(make_plan(spec_of(run_spec, tmp_path)), LOCAL).catalog).to_arrow()
+    [lost] = rows_with(rows, "POSITION_MISSING").to_pylist()
+    assert (lost["row_in_shard"], lost["ra"], lost["dec"], lost["_healpix_29"]) == (3, None, None, 0)
+
+
+@pytest.mark.ray
+def test_an_error_of_reading_or_of_the_bundle_on_ray_comes_back_as_itself(
+    ray_session: None, files: list[Path], run_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
+    own = tmp_path / "bundle"
+    shutil.copytree(run_spec().model.bundle, own)
+    plan = make_plan(spec_of(run_spec, tmp_path, model={"bundle": own}))
+    shutil.rmtree(own)
+    with pytest.raises(BundleError, match="no bundle"):
+        list(RUNTIMES["ray_data"](plan, FullDisk(), Profile(actors=1)))
+    ids = tmp_path / "ids.parquet"
+    pq.write_table(pa.table({"targetid": [1]}), ids)
+    listed = run_spec(survey={"root": tmp_path / "own", "select": {"by": "ids", "path": ids}})
+    plan = make_plan(listed)
+    ids.unlink()
+    with pytest.raises(PlanError, match=r"survey\.select\.path"):
+        list(RUNTIMES["ray_data"](plan, FullDisk(), Profile(actors=1)))
 
 
 def test_a_full_disk_stops_the_run_and_a_retry_finishes_it(

@@ -119,7 +119,7 @@ def test_wrong_sql_and_wrong_catalogs_are_messages(abundant: Abundant, catalog: 
     writing = abundant("query", catalog, "COPY catalog TO 'stolen.parquet'")
     assert writing.code == 2
     absent = abundant("verify", catalog.parent / "9")
-    assert absent.code in (1, 2)
+    assert absent.code == 2
     assert "Traceback" not in absent.err
 
 
@@ -143,6 +143,9 @@ def test_explain_leads_back_to_the_file_and_speaks_in_words(
     assert str(survey_root) in shown.out.replace("\n", "")
     assert "coadd-main-" in shown.out
     assert "flag NO_RESULT" in shown.out
+    sql = "SELECT targetid FROM catalog WHERE targetid < 0 LIMIT 1"
+    [stuck] = json.loads(abundant("query", catalog, sql, "--format", "json").out)
+    assert "NOT_A_TARGET" in abundant("explain", catalog, stuck["targetid"]).out
     unknown = abundant("explain", catalog, 12345)
     assert (unknown.code, "12345" in unknown.err) == (2, True)
 
@@ -197,6 +200,7 @@ def test_simulate_then_train_gives_a_bundle(abundant: Abundant, tmp_path: Path) 
 def test_simulate_refuses_what_it_cannot_do(abundant: Abundant, tmp_path: Path) -> None:
     assert abundant("simulate", "gaia", tmp_path / "x").code == 2
     assert abundant("simulate", "desi", tmp_path / "x", "--stars", 0).code == 2
+    assert abundant("simulate", "desi", "/proc/x", "--stars", 10).code == 2
     broken = tmp_path / "labels.parquet"
     broken.write_text("no")
     assert abundant("simulate", "desi", tmp_path / "x", "--labels", broken).code == 2

@@ -172,7 +172,7 @@ def test_a_killed_driver_resumes_with_the_same_command(
 
 
 @pytest.mark.ray
-def test_a_driver_killed_on_ray_resumes_with_the_same_command(
+def test_a_driver_killed_on_ray_leaves_a_run_that_resumes(
     ray_session: None, run_spec: Callable[..., RunSpec], undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
     """The killed driver has a Ray of its own; what it leaves behind is ended by process group."""

@@ -76,7 +76,7 @@ def test_on_new_stars_errors_cover_and_few_alarms_are_raised(trained: Trained, t
         ("labels", {"key": ["targetid"]}, "repeat a key"),
         ("cuts", {"min_snr": 1e6}, "no spectrum is left|fewer than one batch"),
         ("training", {"batch": 5000}, "fewer than one batch of 5000"),
-        ("split", {"test": 0.001}, "fewer than 20 stars for test"),
+        ("split", {"test": 0.001}, "fewer than 20 stars for test have label teff"),
         ("model", {"name": "transformer"}, "known: desi_mlp_4"),
         ("survey", {"name": "sdss"}, "known: desi"),
         ("bundle", {}, "not empty"),

@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from catalogs.commit import CommitReport, Mapper, commit
-from catalogs.layout import Layout
+from catalogs.layout import Layout, Product
 from catalogs.stage import Stage, open_run
 from engine.columns import catalog_columns, describe_label, healpix29, schema
 from engine.types import Column, Label, Shard, Task
 
 PLAN = "ab" * 32
+WORK = "ef" * 32
 KEYS = (
     Column(name="survey", type=pa.string(), ucd="meta.id", description="Survey"),
     Column(name="program", type=pa.string(), ucd="meta.id", description="Program"),
@@ -121,9 +122,9 @@ def _labels(rng: np.random.Generator, none: np.ndarray) -> dict[str, pa.Array]:
     return made
 
 
-def layout(root: Path, *, plan: str = PLAN, version: str = "v1") -> Layout:
+def layout(root: Path, *, plan: str = PLAN, work: str = WORK, version: str = "v1") -> Layout:
     """The folders of a run."""
-    return Layout(root=root, name="stars", version=version, plan_digest=plan)
+    return Layout(root=root, name="stars", version=version, plan_digest=plan, work_digest=work)
 
 
 def staged(where: Layout, tables: Mapping[str, pa.Table], failures: Mapping[str, str] | None = None) -> Stage:
@@ -147,16 +148,15 @@ def publish(
     *,
     failed_allowed: int = 0,
     target_bytes: int = 20_000,
+    also: Mapping[str, Any] | None = None,
     mapper: Mapper = map,
 ) -> CommitReport:
-    """Commit with this module's columns and small partitions."""
+    """Commit with this module's columns and small partitions; `also` goes into the manifest."""
     return commit(
         where,
         expected,
-        manifest={"spec": {"survey": {"name": "desi"}}, "versions": {"abundant": "0.1.0"}},
-        keys=KEY_NAMES,
-        columns=COLUMNS,
+        Product(keys=KEY_NAMES, columns=COLUMNS, target_bytes=target_bytes),
+        manifest={"plan": {"spec": {"survey": {"name": "desi"}}, "tasks": 99}} | dict(also or {}),
         failed_allowed=failed_allowed,
-        target_bytes=target_bytes,
         mapper=mapper,
     )

@@ -1,5 +1,6 @@
 """Commit: every staged row once, the same bytes whatever happens on the way, or nothing at all."""
 
+import json
 import pickle
 import shutil
 from collections import Counter
@@ -197,6 +198,37 @@ def test_committing_again_changes_nothing(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in where.catalog.rglob("*")} == before
 
 
+def test_what_killed_writers_left_is_swept_once_published(tmp_path: Path) -> None:
+    where = layout(tmp_path)
+    staged(where, tasks(2, 20))
+    leftovers = [where.data / ".t000.parquet.0123.tmp", where.receipts / ".t000.json.0123.tmp"]
+    for path in leftovers:
+        path.write_text("half")
+    with pytest.raises(CommitError):
+        publish(where, ["t000", "t001", "t002"])
+    assert all(path.exists() for path in leftovers)
+    publish(where, ["t000", "t001"])
+    assert not any(path.exists() for path in leftovers)
+    assert len(receipts(where)) == 2
+
+
+def test_what_the_caller_says_is_kept_whole_in_the_manifest(tmp_path: Path) -> None:
+    where = layout(tmp_path)
+    staged(where, tasks(2, 20))
+    publish(where, ["t000", "t001"], also={"warnings": ["clouds"]})
+    manifest = json.loads(where.manifest.read_bytes())
+    assert manifest["plan"] == {"spec": {"survey": {"name": "desi"}}, "tasks": 99}
+    assert (manifest["warnings"], manifest["tasks"]) == (["clouds"], 2)
+
+
+def test_a_callers_key_that_is_the_commits_own_is_a_bug(tmp_path: Path) -> None:
+    where = layout(tmp_path)
+    staged(where, tasks(2, 20))
+    with pytest.raises(ValueError, match="keys rows, tasks are the commit's own"):
+        publish(where, ["t000", "t001"], also={"tasks": 3, "rows": 4})
+    assert not where.catalog.exists()
+
+
 def test_missing_receipts_are_listed(tmp_path: Path) -> None:
     where = layout(tmp_path)
     staged(where, tasks(2, 10))
@@ -267,6 +299,20 @@ def test_a_staged_file_that_changed_is_refused(tmp_path: Path) -> None:
         publish(where, ["t000", "t001"])
 
 
+@pytest.mark.parametrize("resumed", [False, True])
+def test_receipts_that_miscount_are_refused_with_both_numbers(tmp_path: Path, resumed: bool) -> None:
+    where = layout(tmp_path)
+    staged(where, tasks(2, 50))
+    if resumed:  # a cut that was saved for the true receipts is no excuse
+        with pytest.raises(Crash):
+            publish(where, ["t000", "t001"], mapper=crashing("reduce", 0))
+    path = where.receipts / "t001.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"rows": 49}))
+    with pytest.raises(CommitError, match="the receipts say 99 rows, the staged files hold 100"):
+        publish(where, ["t000", "t001"])
+    assert not where.catalog.exists()
+
+
 def test_other_columns_are_refused(tmp_path: Path) -> None:
     where = layout(tmp_path)
     staged(where, {"t": stars(5).drop_columns(["teff"])})
@@ -281,6 +327,33 @@ def test_another_plans_catalog_is_refused_at_commit_too(tmp_path: Path) -> None:
     publish(first, ["t000"])
     with pytest.raises(PlanError, match="another plan"):
         publish(second, ["t000"])
+
+
+def test_a_plan_of_the_same_work_publishes_its_own_tasks_only(tmp_path: Path) -> None:
+    """A file that was cut short is mended: its task t001 becomes t001m, the others are as before."""
+    damaged, mended = layout(tmp_path), layout(tmp_path, plan="cd" * 32)
+    made = tasks(3, 40)
+    staged(damaged, {**made, "t001": stars(0, task_id="t001")}, {"t001": "truncated"})
+    with pytest.raises(CommitError, match="1 tasks failed"):
+        publish(damaged, list(made))
+    again = stars(40, task_id="t001m", first=900)
+    staged(mended, {"t001m": again})
+    report = publish(mended, ["t000", "t001m", "t002"])
+    rows = pds.dataset([str(path) for path in mended.catalog.rglob("Npix=*.parquet")]).to_table()
+    assert multiset(rows) == multiset(pa.concat_tables([made["t000"], made["t002"], again]))
+    assert (report.rows, report.failed_tasks) == (120, 0)
+    manifest = json.loads(mended.manifest.read_bytes())
+    assert (manifest["tasks"], manifest["plan_digest"]) == (3, "cd" * 32)
+    with pytest.raises(PlanError, match="another plan"):
+        publish(damaged, list(made), failed_allowed=1)
+
+
+def test_scratch_of_another_plan_of_the_same_work_is_not_used(tmp_path: Path) -> None:
+    one, other = layout(tmp_path), layout(tmp_path, plan="cd" * 32)
+    staged(one, TASKS)
+    with pytest.raises(Crash):
+        publish(one, NAMES, mapper=crashing("reduce", 3))
+    assert publish(other, NAMES[:4]).rows == 600
 
 
 def test_a_full_disk_is_a_commit_error_that_can_be_resumed(

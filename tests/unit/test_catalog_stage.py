@@ -12,7 +12,7 @@ import catalogs.layout
 from catalogs.layout import partition_path
 from catalogs.stage import RunState, Stage, open_run, receipts
 from engine.errors import PlanError, StagingError
-from tests.unit.catalog_rows import PLAN, layout, publish, staged, stars, task, tasks
+from tests.unit.catalog_rows import PLAN, WORK, layout, publish, staged, stars, task, tasks
 
 
 def test_receipt_counts_what_was_written(tmp_path: Path) -> None:
@@ -96,20 +96,38 @@ def test_a_run_is_new_then_resumed_then_published(tmp_path: Path) -> None:
     where = layout(tmp_path)
     assert open_run(where, {"tasks": 2}) is RunState.NEW
     assert open_run(where, {"tasks": 99}) is RunState.RESUMED
-    assert json.loads(where.plan.read_bytes()) == {"tasks": 2}
+    assert json.loads(where.plan.read_bytes()) == {"tasks": 99}  # a plan of the same work, other tasks
     staged(where, tasks(2, 20))
     publish(where, ["t000", "t001"])
     assert open_run(where, {"tasks": 2}) is RunState.PUBLISHED
 
 
-def test_opening_sweeps_what_a_killed_writer_left(tmp_path: Path) -> None:
+def test_opening_leaves_the_file_of_another_drivers_live_writer(tmp_path: Path) -> None:
     where = layout(tmp_path)
     staged(where, {"t": stars(5)})
-    leftover = where.data / ".t.parquet.0123.tmp"
-    leftover.write_text("half")
+    live = where.data / ".t.parquet.0123.tmp"
+    live.write_text("half")
     open_run(where, {})
-    assert not leftover.exists()
+    assert live.read_text() == "half"
     assert len(Stage(where).receipts()) == 1
+
+
+def test_the_same_plan_is_not_written_again(tmp_path: Path) -> None:
+    where = layout(tmp_path)
+    open_run(where, {"tasks": 2})
+    before = where.plan.stat()
+    open_run(where, {"tasks": 2})
+    assert where.plan.stat() == before
+
+
+def test_plans_of_the_same_work_share_their_staging(tmp_path: Path) -> None:
+    one, other = layout(tmp_path), layout(tmp_path, plan="cd" * 32)
+    assert one.staging == other.staging == tmp_path / "_staging" / f"stars-v1-{WORK[:12]}"
+    assert one.partial != other.partial and one.scratch != other.scratch
+    assert layout(tmp_path, work="01" * 32).staging != one.staging
+    staged(one, tasks(2, 10))
+    assert open_run(other, {}) is RunState.RESUMED
+    assert receipts(other) == receipts(one) != ()
 
 
 def test_another_plans_catalog_is_refused_with_both_names(tmp_path: Path) -> None:

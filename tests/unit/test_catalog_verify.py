@@ -12,7 +12,7 @@ import pytest
 
 from catalogs import verify
 from catalogs.layout import sha256_file, write_partition
-from engine.errors import VerifyError
+from engine.errors import InputError, VerifyError
 from tests.unit.catalog_rows import Rows, layout, publish, staged, table, tasks
 
 TASKS = {**tasks(3, 120), "lost": table(Rows(ra=np.full(9, np.nan), dec=np.full(9, np.nan), first=9000))}
@@ -134,7 +134,7 @@ def test_index_that_is_not_the_positions(catalog: Path) -> None:
 def test_impossible_position(catalog: Path) -> None:
     path, *_ = partitions(catalog)
     forge(catalog, path, lambda rows: replaced(rows, "dec", [200.0] * len(rows)))
-    assert f"{path.relative_to(catalog)}: cannot be read" in problems(catalog)
+    assert "rows have a _healpix_29 that is not that of (ra, dec)" in problems(catalog)
 
 
 def test_unsorted_rows(catalog: Path) -> None:
@@ -236,5 +236,8 @@ def test_stray_partition(catalog: Path) -> None:
     assert "Npix=77.parquet: is not in the manifest" in problems(catalog)
 
 
-def test_no_catalog_at_all(tmp_path: Path) -> None:
-    assert "manifest.json: cannot be read" in problems(tmp_path)
+@pytest.mark.parametrize("folder", [".", "nowhere", "thesis.tex"])
+def test_no_catalog_at_all_is_a_wrong_question(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(InputError, match="is no catalog; give root/name/version"):
+        verify(tmp_path / folder)

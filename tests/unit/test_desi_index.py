@@ -235,7 +235,7 @@ def test_threads_where_the_file_system_is_slow(root: Path) -> None:
 
     names = [str(number) for number in range(200)]
     start = time.perf_counter()
-    shards = index.index_shards("slow", root, names, slow)
+    shards = index.index_shards("slow", root, names, slow, lambda path: path)
     assert [shard.rows for shard in shards] == list(range(200))
     assert time.perf_counter() - start < 0.7 * 200 * 0.005
 

@@ -24,7 +24,13 @@ def inputs(rows: int, seed: int = 0, pixels: int = 50) -> Inputs:
     x = np.random.default_rng(seed).normal(size=(rows, pixels)).astype(np.float32)
     zeros, ints = np.zeros(rows, np.float32), np.zeros(rows, np.int32)
     spectra = Normalised(
-        flux_NP=x, ivar_NP=x, snr_N=zeros, good_fraction_N=zeros, nonfinite_N=ints, spikes_N=ints
+        flux_NP=x,
+        ivar_NP=x,
+        snr_N=zeros,
+        lit_fraction_N=zeros,
+        good_fraction_N=zeros,
+        nonfinite_N=ints,
+        spikes_N=ints,
     )
     return Inputs(x_NP=x, usable_N=np.ones(rows, bool), spectra=spectra)
 

@@ -80,6 +80,12 @@ def test_the_calibrated_error_is_scaled_and_floored() -> None:
     np.testing.assert_array_equal(found.model_NL, raw.model_NL)
 
 
+def test_labels_too_uncertain_to_calibrate_with_leave_the_raw_error() -> None:
+    residual = np.random.default_rng(0).normal(size=500).astype(np.float32)
+    raw = np.full(500, 0.3, np.float32)
+    assert fit_calibration(residual, raw, np.full(500, 1.2, np.float32)) == (1.0, 0.0)
+
+
 @pytest.mark.parametrize("label_error", [0.0, 0.05])
 def test_calibration_recovers_scale_and_floor(label_error: float) -> None:
     generator = np.random.default_rng(4)

@@ -29,6 +29,7 @@ def flags_of(
     *,
     teff: float = 5000,
     usable: bool = True,
+    lit: float = 0.9,
     good: float = 0.9,
     snr: float = 50,
     nonfinite: int = 0,
@@ -43,6 +44,7 @@ def flags_of(
         flux_NP=np.ones((1, 4), np.float32),
         ivar_NP=np.ones((1, 4), np.float32),
         snr_N=one(snr, np.float32),
+        lit_fraction_N=one(lit, np.float32),
         good_fraction_N=one(good, np.float32),
         nonfinite_N=one(nonfinite, np.int32),
         spikes_N=one(spikes, np.int32),
@@ -96,9 +98,12 @@ def test_a_good_star_has_no_flag() -> None:
         ({"good": 0.49}, ["FEW_GOOD_PIXELS"]),
         ({"good": 0.05, "usable": False}, ["NO_RESULT", "FEW_GOOD_PIXELS", "NO_CONTINUUM"]),
         (
-            {"good": 0.0, "snr": 0.0, "usable": False},
+            {"lit": 0.0, "good": 0.0, "snr": 0.0, "usable": False},
             ["NO_RESULT", "NO_GOOD_PIXELS", "FEW_GOOD_PIXELS", "LOW_SNR"],
         ),
+        ({"good": 0.0, "usable": False}, ["NO_RESULT", "FEW_GOOD_PIXELS", "NO_CONTINUUM"]),
+        ({"lit": 0.05, "good": 0.04, "usable": False}, ["NO_RESULT", "FEW_GOOD_PIXELS"]),
+        ({"object_type": None}, []),
         ({"instrument_status": 1}, ["INSTRUMENT_BAD"]),
         ({"instrument_status": None}, []),
         ({"object_type": "SKY"}, ["NOT_A_TARGET"]),
@@ -121,6 +126,7 @@ def test_a_good_star_has_no_flag() -> None:
         ({"unlike": True}, ["UNLIKE_TRAINING"]),
         ({"ra": None}, ["POSITION_MISSING"]),
         ({"dec": np.nan}, ["POSITION_MISSING"]),
+        ({"dec": -9999.0}, ["POSITION_MISSING"]),
     ],
 )
 def test_truth_table(change: dict[str, object], expected: list[str]) -> None:

@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.errors import PlanError, ShardUnavailable
+from engine.prepare.frame import LIGHT_KMS
 from engine.spec import Velocity
 from engine.surveys.desi.lookup import look_up
 from engine.types import Doubles
-
-LIGHT_KMS = 299792.458
 
 # Columns of each kind of table: first those that must be there, last those that tell a target's rows apart.
 COLUMNS = {
@@ -96,7 +95,8 @@ def _match(
         at = place_N[open_N]
         fits = np.ones(len(at), np.bool_)
         for name, number_N in wanted.items():
-            fits &= (number_N[open_N] == listing.parts[name][at]) | (number_N[open_N] == UNKNOWN)
+            wanted_N, listed_N = number_N[open_N], listing.parts[name][at]
+            fits &= (wanted_N == listed_N) | (wanted_N == UNKNOWN) | (listed_N == UNKNOWN)
         found_N[open_N] = fits
         open_N[open_N] = ~fits
         place_N[open_N] += 1

@@ -15,7 +15,7 @@ from engine.surveys.desi.fibermap import Fibermap, keys, read_fibermap, scalars
 from engine.surveys.desi.files import check, find, inspect
 from engine.surveys.desi.layout import COLUMNS, IMAGES
 from engine.surveys.desi.listing import check_velocity
-from engine.surveys.desi.redrock import Redrock, read_redrock
+from engine.surveys.desi.redrock import Redrock, read_redrock, redrock_path
 from engine.surveys.desi.select import check_select, select_rows
 from engine.surveys.desi.velocity import velocity_columns
 from engine.surveys.fits import FitsFile, named, opened, read_rows
@@ -37,7 +37,7 @@ def list_shards(spec: SurveySpec) -> list[Shard]:
     """
     check_select(spec.select)
     check_velocity(spec.rv)
-    return index_shards("desi", spec.root, find(spec.root), inspect)
+    return index_shards("desi", spec.root, find(spec.root), inspect, redrock_path)
 
 
 def read(spec: SurveySpec, task: Task) -> pa.Table:

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from engine.prepare.frame import LIGHT_KMS
 from engine.spec import Velocity
-from engine.surveys.desi.listing import LIGHT_KMS, Velocities, listed_velocities
+from engine.surveys.desi.listing import Velocities, listed_velocities
 from engine.surveys.desi.redrock import Redrock
 from engine.types import Bools, Doubles
 
