@@ -23,7 +23,9 @@ def surveys() -> Table:
             f"{a.name} {a.grid.start:.0f}-{a.grid.stop:.0f} A ({a.grid.pixels})" for a in survey.arms
         )
         keys = "/".join(key.name for key in survey.keys)
-        table.add_row(survey.name, survey.title, keys, arms, survey.frame, survey.medium)
+        table.add_row(
+            survey.name, f"{survey.title} ({survey.reference})", keys, arms, survey.frame, survey.medium
+        )
     return table
 
 
