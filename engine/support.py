@@ -17,6 +17,8 @@ LEAST_GOOD_FRACTION = 0.1
 class Subspace:
     """What spectra of the training set look like: a mean and M principal components of scaled inputs.
 
+    `scale_P` is 0 where the model does not use a pixel, which then counts as missing.
+
     `scatter_P` is the spread around them that noise does not explain, `scale_P` turns ivar of normalised
     flux into that of scaled inputs, and `threshold` is the distance that one held-out star in a hundred
     exceeds.

@@ -18,7 +18,7 @@ from engine.models.card import Card
 from engine.prepare.scale import Affine
 from engine.spec import Sampling
 from engine.support import LEAST_GOOD_FRACTION, Subspace
-from engine.types import Column, Derived, Inputs, Label, Normalised, Spectrograph
+from engine.types import Column, Derived, Floats, Inputs, Label, Normalised, Spectrograph
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +120,14 @@ def _subspace(card: Card, arrays: dict[str, np.ndarray], pixel_scale: Affine) ->
         mean_P=arrays["support.mean"],
         components_MP=arrays["support.components"],
         scatter_P=arrays["support.scatter"],
-        scale_P=pixel_scale.scale,
+        scale_P=finite_scale(pixel_scale),
         threshold=card.support_threshold,
     )
+
+
+def finite_scale(pixel_scale: Affine) -> Floats:
+    """The scale of each pixel, 0 for those that the model does not use (an infinite scale)."""
+    return np.where(np.isfinite(pixel_scale.scale), pixel_scale.scale, np.float32(0))
 
 
 def _network(

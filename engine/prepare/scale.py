@@ -6,9 +6,6 @@ import numpy as np
 
 from engine.types import Bools, Floats
 
-LEAST_KNOWN = 0.05
-UNKNOWN_SCALE = np.float32(1e9)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Affine:
@@ -26,16 +23,16 @@ class Affine:
         return x * self.scale + self.centre
 
 
-def fit_median_iqr(x_NL: Floats, known_NL: Bools, least: float) -> Affine:
+def fit_median_iqr(x_NL: Floats, known_NL: Bools, *, least: float, rare: float) -> Affine:
     """Median and inter-quartile range (q75 - q25, not rescaled to a sigma) of each column's known values.
 
-    The scale is never below `least`, so that a constant column stays finite. A column that hardly any row
-    knows gets a scale so large that all its values become 0: nothing could be learnt from it, and the few
-    rows that have it must not be moved by it.
+    The scale is never below `least`, so that a constant column stays finite. A column that less than the
+    share `rare` of the rows know gets an infinite scale, under which every value becomes exactly 0: nothing
+    could be learnt from it, and the few rows that have it must not be moved by it.
     """
     x_NL = np.where(known_NL, x_NL, np.nan)
-    unknown_L = known_NL.mean(axis=0) < LEAST_KNOWN
-    x_NL[:, unknown_L] = 0.0
+    rare_L = known_NL.mean(axis=0) < rare
+    x_NL[:, rare_L] = 0.0
     low_L, centre_L, high_L = np.nanpercentile(x_NL, (25, 50, 75), axis=0).astype(np.float32)
     scale_L = np.maximum(high_L - low_L, np.float32(least))
-    return Affine(centre=centre_L, scale=np.where(unknown_L, UNKNOWN_SCALE, scale_L))
+    return Affine(centre=centre_L, scale=np.where(rare_L, np.float32(np.inf), scale_L))

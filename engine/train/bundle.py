@@ -25,6 +25,9 @@ from engine.train.validate import Fitted, derived_labels, judge
 # With fewer stars of a label in a part, calibration and test say nothing of it.
 LEAST_STARS = 20
 
+# A pixel that fewer training stars have, at the ends of the grid after the shift to rest, is not used.
+RARE_PIXEL = 0.05
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainReport:
@@ -102,8 +105,8 @@ def _fit(
 ) -> tuple[Fitted, list[Epoch]]:
     """Scalers from the training stars alone, then the network."""
     training = stars.part("train")
-    pixel_scale = fit_median_iqr(training.flux_NP, training.ivar_NP > 0, least=1e-3)
-    label_scale = fit_median_iqr(training.label_NL, training.known_NL, least=1e-6)
+    pixel_scale = fit_median_iqr(training.flux_NP, training.ivar_NP > 0, least=1e-3, rare=RARE_PIXEL)
+    label_scale = fit_median_iqr(training.label_NL, training.known_NL, least=1e-6, rare=0.0)
     torch.manual_seed(spec.training.seed)
     network = architecture.build(hyper, architecture.grid.pixels, len(spec.labels.names))
     floor_L = np.array([spec.labels.error_floor.get(name, 0.0) for name in spec.labels.names], np.float32)

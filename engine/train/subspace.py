@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from engine.models.model import scale_inputs
+from engine.models.model import finite_scale, scale_inputs
 from engine.prepare.scale import Affine
 from engine.support import Subspace, distance, residuals, weights
 from engine.train.dataset import LabelledSpectra
@@ -30,7 +30,7 @@ def fit_subspace(training: LabelledSpectra, held_out: LabelledSpectra, pixel_sca
         mean_P=mean_P,
         components_MP=np.ascontiguousarray(basis_PM.numpy().T),
         scatter_P=np.full_like(mean_P, LEAST_SCATTER),
-        scale_P=pixel_scale.scale,
+        scale_P=finite_scale(pixel_scale),
         threshold=np.inf,
     )
     subspace = replace(subspace, scatter_P=_scatter(inputs, subspace))
