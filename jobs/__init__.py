@@ -2,6 +2,6 @@
 
 import os
 
-# Before torch is imported: OpenMP's threads wait for one another asleep, not spinning. On a machine with
-# other work, spinning made a training of a minute last for nine.
+# Before torch is imported: OpenMP's threads wait for one another asleep, not spinning, which
+# takes the processor from other work on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

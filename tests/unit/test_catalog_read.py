@@ -176,7 +176,7 @@ def test_query_says_what_is_wrong_in_one_line(path: Path) -> None:
         query(path, "SELECT tef FROM catalog")
     assert "\n" not in str(caught.value)
     assert query(path, "SELECT count(*) AS n FROM catalog")["n"].to_pylist() == [600]
-    for sql in ("DESCRIBE catalog", "EXPLAIN SELECT 1", "WITH a AS (SELECT 1) SELECT * FROM a;"):
+    for sql in ("DESCRIBE catalog", "WITH a AS (SELECT 1) SELECT * FROM a;"):
         assert query(path, sql).num_rows > 0
 
 
@@ -262,3 +262,9 @@ def test_plots_are_drawn_from_points_and_from_cells(
             assert len(set(map(tuple, image[::4, ::4, :3].reshape(-1, 3).tolist()))) > 50
     with pytest.raises(InputError, match=r"no o_fe; its labels are teff, logg, fe_h, mg_fe"):
         abundance_plane(path, tmp_path / "x.png", "o_fe")
+
+
+@pytest.mark.parametrize("sql", ["EXPLAIN SELECT 1", "EXPLAIN ANALYZE CREATE TABLE t AS SELECT 1"])
+def test_explain_is_refused_since_it_can_run_what_it_explains(path: Path, sql: str) -> None:
+    with pytest.raises(InputError, match="one SELECT"):
+        query(path, sql)

@@ -180,3 +180,12 @@ def test_files_that_cannot_be_used_fail_in_the_plan(tmp_path: Path) -> None:
     ):
         with pytest.raises(PlanError, match=message):
             DESI.list_shards(survey_spec(tmp_path, rv=rv))
+
+
+def test_a_table_with_a_null_id_is_refused_since_it_would_blur_all_ids(tmp_path: Path) -> None:
+    """As float64, ids beyond 2**53 become those of their neighbours, and stars get others' velocities."""
+    DesiFile(rows=3).write(tmp_path / NAME)
+    listed = tmp_path / "rv.parquet"
+    pq.write_table(pa.table({"targetid": pa.array([None, FIRST], pa.int64()), "rv": [5.0, 5.0]}), listed)
+    with pytest.raises(PlanError, match=r"1 rows .* have no targetid"):
+        read_all(tmp_path, rv={"from": "table", "path": listed})

@@ -150,6 +150,9 @@ def _load(source: str, path: Path, _mtime_ns: int) -> Listing:
         table = _read_rvtab(path, columns) if source == "rvtab" else pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
         raise ShardUnavailable(f"{path}: {error}; expected a readable table of velocities") from error
+    if missing := table.column(0).null_count:
+        # numpy has no integer NULL: one would make float64 of all ids, and neighbours would become equal.
+        raise PlanError(f"survey.rv.path: {missing} rows of {path} have no {columns[0]}; remove them")
     return _sorted(table.rename_columns([RENAMED.get(column, column.lower()) for column in columns]))
 
 
