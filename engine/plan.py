@@ -11,9 +11,9 @@ from typing import Any
 
 from engine.errors import PlanError
 from engine.models.architecture import handshake
-from engine.models.bundle import bundle_digest, load_card, load_weights
+from engine.models.bundle import bundle_digest, load_card
 from engine.models.card import Card
-from engine.models.model import architecture_of
+from engine.models.model import architecture_of, load_model
 from engine.spec import RunSpec, digest
 from engine.surveys import SURVEYS, survey_of
 from engine.surveys.survey import Survey
@@ -77,8 +77,8 @@ def make_plan(spec: RunSpec) -> Plan:
     """The plan of a run; PlanError or BundleError, with the remedy, for everything that cannot work."""
     survey = survey_of(spec.survey.name)
     card = load_card(spec.model.bundle)
-    load_weights(spec.model.bundle, card)
     handshake(architecture_of(card), survey.name, survey.spectrograph)
+    load_model(spec.model.bundle, keys=survey.keys, spectrograph=survey.spectrograph, sampling=spec.sampling)
     _check_bytes(spec, survey)
     shards = sorted(survey.list_shards(spec.survey), key=lambda shard: shard.path)
     tasks = tuple(task for shard in shards for task in cut(shard, spec.tasks.rows))

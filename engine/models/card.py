@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import PositiveInt
+
 from engine.spec import Frozen, Sampling
 
 
@@ -46,7 +48,7 @@ class Card(Frozen):
     """A key of the MODELS table."""
     hyper: dict[str, Any]
     """The architecture's hyper-parameters, in full."""
-    members: int = 1
+    members: PositiveInt = 1
     """Trained networks in the ensemble."""
     licence: str
     lineage: dict[str, Any]

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from engine.columns import catalog_columns, describe_label
@@ -59,14 +58,14 @@ def load_model(
     card = load_card(folder)
     arrays = load_weights(folder, card)
     architecture = architecture_of(card)
-    labels = labels_of(card, calibrated=card.sampling == sampling)
     try:
+        labels = labels_of(card, calibrated=card.sampling == sampling)
         outputs = len(card.labels) - len(card.derived)
         networks = tuple(_network(card, architecture, arrays, outputs, k) for k in range(card.members))
         pixel_scale = Affine(centre=arrays["pixel.centre"], scale=arrays["pixel.scale"])
         label_scale = Affine(centre=arrays["label.centre"], scale=arrays["label.scale"])
         subspace = _subspace(card, arrays, pixel_scale)
-    except (KeyError, RuntimeError, ValidationError) as error:
+    except (KeyError, RuntimeError, ValueError) as error:
         raise BundleError(f"{folder}: weights and card do not fit together: {error}") from error
     model = Model(
         architecture=architecture,

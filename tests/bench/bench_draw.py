@@ -11,7 +11,8 @@ from torch import nn
 from engine.draw import Bank, draw, thin
 from engine.models import MODELS
 from engine.spec import Sampling
-from engine.types import Inputs, Normalised
+from engine.types import Inputs
+from tests.unit.test_draw import inputs as some_inputs
 from tests.unit.test_draw import masked_loop
 
 ROWS, LABELS, DROPOUT = 512, 16, 0.2
@@ -32,7 +33,7 @@ def bench() -> dict[str, float]:
     model = MODELS["desi_mlp_4"]
     hyper = model.hyper.model_copy(update={"dropout": DROPOUT})
     network = model.build(hyper, model.grid.pixels, LABELS).eval().requires_grad_(False)
-    inputs, bank = some_inputs(model.grid.pixels), thin(network, SAMPLING, torch.device("cpu"))
+    inputs, bank = some_inputs(ROWS, pixels=model.grid.pixels), thin(network, SAMPLING, torch.device("cpu"))
     x = torch.from_numpy(inputs.x_NP)
     rounds = [one_round(bank, network, inputs, x) for _ in range(ROUNDS)]
     found, expected = draw((bank,), inputs).value_KNL, masked_loop(network, x, SAMPLING).numpy()
@@ -60,22 +61,6 @@ def one_round(bank: Bank, network: nn.Sequential, inputs: Inputs, x: torch.Tenso
     bank_s, machine, share = (median(values) for values in zip(*pairs, strict=True))
     loop_s = timed(lambda: dropout_loop(network, x))
     return ROWS / bank_s, ROWS / loop_s, loop_s / bank_s, machine / 1e9, share
-
-
-def some_inputs(pixels: int) -> Inputs:
-    """Scaled spectra like the network's own."""
-    x = np.random.default_rng(0).normal(size=(ROWS, pixels)).astype(np.float32)
-    zeros, ints = np.zeros(ROWS, np.float32), np.zeros(ROWS, np.int32)
-    spectra = Normalised(
-        flux_NP=x,
-        ivar_NP=x,
-        snr_N=zeros,
-        lit_fraction_N=zeros,
-        good_fraction_N=zeros,
-        nonfinite_N=ints,
-        spikes_N=ints,
-    )
-    return Inputs(x_NP=x, usable_N=np.ones(ROWS, bool), spectra=spectra)
 
 
 def dropout_loop(network: nn.Sequential, x: torch.Tensor) -> None:

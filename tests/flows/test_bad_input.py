@@ -353,6 +353,14 @@ def test_bundles_that_cannot_be_used_are_refused_in_the_plan(
     (altered / "model.safetensors").write_bytes(weights)
     with pytest.raises(BundleError, match="sha256"):
         make_plan(run_spec(model={"bundle": altered}))
+    for old, new in (('name = "logg"', 'name = "colour"'), ("members = 1", "members = 0"), ("32,", "33,")):
+        shutil.rmtree(altered)
+        shutil.copytree(bundle, altered)
+        card = (altered / "card.toml").read_text()
+        assert old in card
+        (altered / "card.toml").write_text(card.replace(old, new, 1))
+        with pytest.raises(BundleError):
+            make_plan(run_spec(model={"bundle": altered}))
     unknown = tmp_path / "unknown"
     shutil.copytree(bundle, unknown)
     card = (unknown / "card.toml").read_text().replace("desi_mlp_4", "desi_transformer")
