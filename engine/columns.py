@@ -12,7 +12,7 @@ from astropy import units as u
 from astropy.coordinates import Latitude, Longitude
 from cdshealpix.nested import lonlat_to_healpix
 
-from engine.types import Arm, Bools, Column, Doubles, Label
+from engine.types import Arm, Bools, Column, Doubles, Label, Waves
 
 POSITION = (
     Column(
@@ -107,6 +107,24 @@ SCALARS = (
         unit="km.s**-1",
         ucd="spect.dopplerVeloc",
         description="A second opinion on rv, where there is one",
+    ),
+    Column(
+        name="position_source",
+        type=pa.string(),
+        ucd="meta.ref",
+        description="Where ra and dec come from: survey, table, source_id (its HEALPix centre); NULL if none",
+    ),
+    Column(
+        name="read_problem",
+        type=pa.string(),
+        ucd="meta.note",
+        description="Why the row's own file, one of a group, could not be read; NULL if it could",
+    ),
+    Column(
+        name="auxiliary_missing",
+        type=pa.int32(),
+        ucd="meta.code.qual",
+        description="How many values that [[auxiliary]] was to join are missing; NULL if none was asked for",
     ),
     Column(
         name="row_in_shard", type=pa.int32(), ucd="meta.record", description="Row of the input file, from 0"
@@ -239,7 +257,15 @@ def spectra_columns(keys: Iterable[Column], arms: Iterable[Arm]) -> tuple[Column
 
 def _arm_columns(arm: Arm) -> tuple[Column, ...]:
     tensor = lambda kind: pa.fixed_shape_tensor(kind, [arm.grid.pixels])  # noqa: E731
+    wave = Column(
+        name=f"wave_{arm.name}",
+        type=tensor(pa.float64()),
+        unit="Angstrom",
+        ucd="em.wl",
+        description=f"Wavelengths, arm {arm.name}, ascending; NaN where there is no pixel",
+    )
     return (
+        *((wave,) if isinstance(arm.grid, Waves) else ()),
         Column(
             name=f"flux_{arm.name}",
             type=tensor(pa.float32()),

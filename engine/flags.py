@@ -26,10 +26,15 @@ class RowFacts:
     """What the survey says of the rows of a batch."""
 
     spectra: pa.Table
+    frame: Literal["observed", "rest"]
 
     def column(self, name: str, missing: float) -> np.ndarray:
         """A numeric column of the batch, with `missing` where it is NULL."""
         return self.spectra[name].fill_null(missing).to_numpy()
+
+    def says(self, name: str, word: str) -> Bools:
+        """Where a text column holds a word."""
+        return np.array([found == word for found in self.spectra[name].to_pylist()], bool)
 
     def differs(self, name: str, expected: str) -> Bools:
         """Where a text column is known and is not the expected word."""
@@ -75,7 +80,8 @@ DOUBTS: dict[str, Callable[[RowFacts], Bools]] = {
     "INSTRUMENT_BAD": lambda f: f.column("instrument_status", 0) != 0,
     "NOT_A_TARGET": lambda f: f.differs("object_type", "TGT"),
     "NOT_A_STAR": lambda f: f.differs("spectype", "STAR"),
-    "NO_VELOCITY": lambda f: f.spectra["rv"].is_null().to_numpy(),
+    # A spectrum that comes at rest was shifted by its own pipeline.
+    "NO_VELOCITY": lambda f: f.spectra["rv"].is_null().to_numpy() & (f.frame == "observed"),
     "VELOCITY_DOUBTFUL": _rv_doubtful,
 }
 
@@ -208,14 +214,42 @@ FLAGS: tuple[Flag, ...] = (
         text="The spectrum is unlike those of the training set (support_chi2): do not trust its labels",
         condition=lambda f: f.support.unlike_N,
     ),
+    Flag(
+        bit=17,
+        name="POSITION_APPROXIMATE",
+        severity="info",
+        text="ra and dec are the centre of the HEALPix pixel in the Gaia source_id, good to 50 arcsec",
+        condition=lambda f: f.says("position_source", "source_id"),
+    ),
+    Flag(
+        bit=18,
+        name="FILE_UNREADABLE",
+        severity="bad",
+        text="The star's own file could not be read; read_problem says why",
+        condition=lambda f: f.spectra["read_problem"].is_valid().to_numpy(),
+    ),
+    Flag(
+        bit=19,
+        name="AUXILIARY_MISSING",
+        severity="warn",
+        text="A value that [[auxiliary]] was to join is missing: the table has no such row, or NULL in it",
+        condition=lambda f: f.column("auxiliary_missing", 0) != 0,
+    ),
 )
 
 BY_NAME = {flag.name: flag for flag in FLAGS}
 
 
-def flag(spectra: pa.Table, inputs: Inputs, estimates: Estimates, support: Support) -> Flags:
-    """The bits of N rows, by row and by label."""
-    facts = Facts(spectra=spectra, inputs=inputs, estimates=estimates, support=support)
+def flag(
+    spectra: pa.Table,
+    frame: Literal["observed", "rest"],
+    *,
+    inputs: Inputs,
+    estimates: Estimates,
+    support: Support,
+) -> Flags:
+    """The bits of N rows, by row and by label; `frame` is the survey's."""
+    facts = Facts(spectra=spectra, frame=frame, inputs=inputs, estimates=estimates, support=support)
     row_N = np.zeros(len(spectra), np.int32)
     for entry in FLAGS:
         row_N |= np.where(entry.condition(facts), entry.value, 0).astype(np.int32)

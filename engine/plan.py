@@ -15,7 +15,7 @@ from engine.models.bundle import bundle_digest, load_card
 from engine.models.card import Card
 from engine.models.model import architecture_of, load_model
 from engine.spec import RunSpec, digest
-from engine.surveys import SURVEYS, survey_of
+from engine.surveys import survey_of
 from engine.surveys.survey import Survey
 from engine.types import Shard, Task
 
@@ -51,7 +51,7 @@ class Plan:
     @property
     def bytes(self) -> int:
         """Bytes of flux, ivar and mask to read."""
-        return self.rows * SURVEYS[self.spec.survey.name].row_bytes
+        return self.rows * survey_of(self.spec.survey).row_bytes
 
     def without(self, done: Collection[str]) -> "Plan":
         """The same plan, its digest included, with only the tasks that are not done."""
@@ -75,7 +75,7 @@ class Plan:
 
 def make_plan(spec: RunSpec) -> Plan:
     """The plan of a run; PlanError or BundleError, with the remedy, for everything that cannot work."""
-    survey = survey_of(spec.survey.name)
+    survey = survey_of(spec.survey)
     card = load_card(spec.model.bundle)
     handshake(architecture_of(card), survey.name, survey.spectrograph)
     load_model(spec.model.bundle, keys=survey.keys, spectrograph=survey.spectrograph, sampling=spec.sampling)

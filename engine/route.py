@@ -25,7 +25,7 @@ def infer(batch: Batch, model: Model, networks: Sequence[Bank]) -> pa.Table:
         draws, inputs.usable_N, scale=model.label_scale, labels=labels, derived=model.derived
     )
     support = assess(inputs, estimates, labels=labels, subspace=model.subspace)
-    flags = flag(batch.spectra, inputs, estimates, support)
+    flags = flag(batch.spectra, model.spectrograph.frame, inputs=inputs, estimates=estimates, support=support)
     return labelled_rows(
         batch,
         inputs=inputs,

@@ -9,12 +9,20 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from engine.errors import SpecError
 
 # Absolute from the start: workers may stand in another folder than the driver.
 Place: TypeAlias = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+def _root(root: str) -> str:
+    """An address such as s3://bucket/prefix as it is, a folder as an absolute path."""
+    return root if "://" in root else str(Path(root).expanduser().absolute())
+
+
+Root: TypeAlias = Annotated[str, BeforeValidator(str), AfterValidator(_root)]
 
 
 class Frozen(BaseModel):
@@ -43,13 +51,61 @@ class Velocity(Frozen):
     """The file, for rvtab and table. A table has the survey's id, rv [km/s] and optionally rv_err."""
 
 
+class Storage(Frozen):
+    """How a root in an object store is reached. Credentials come from the environment, never from here."""
+
+    anonymous: bool = False
+    """Unsigned requests, for public buckets."""
+    endpoint: str | None = None
+    """Address of a server that speaks S3; None: Amazon's own."""
+    region: str | None = None
+    """The bucket's region, where it must be named."""
+
+
+class TableColumns(Frozen):
+    """survey.name = "table": which columns of Parquet or Arrow files hold what."""
+
+    id: str = "id"
+    """Integer or text; becomes the key `id` of the catalog."""
+    flux: str = "flux"
+    """A list or tensor column: one array per row, all of one length."""
+    ivar: str | None = None
+    """Inverse variance, like flux."""
+    error: str | None = None
+    """1-sigma error, like flux, when there is no ivar."""
+    mask: str | None = None
+    """Integers, like flux; 0 is good."""
+    wave: str | None = None
+    """Wavelengths in Angstrom, like flux; None: `grid` says."""
+    grid: tuple[float, float] | None = None
+    """First wavelength and step, in Angstrom, of every row."""
+    pixels: int = Field(ge=2)
+    """Pixels of a row."""
+    ra: str = "ra"
+    """Right ascension, degrees."""
+    dec: str = "dec"
+    """Declination, degrees."""
+    frame: Literal["observed", "rest"]
+    """Whether the spectra were shifted to rest."""
+    medium: Literal["vacuum", "air"]
+    """What the wavelengths are measured in."""
+    span: tuple[float, float] | None = None
+    """First and last wavelength in Angstrom, where rows bring their own."""
+
+
 class SurveySpec(Frozen):
     """The spectra."""
 
     name: str
     """A key of the SURVEYS table: see `abundant surveys`."""
-    root: Place
-    """The folder that holds the files. Not part of the hash."""
+    root: Root
+    """The folder, or s3://bucket/prefix, that holds the files. Not part of the hash."""
+    storage: Storage = Storage()
+    """How an object store is reached. Not part of the hash."""
+    spectra: Literal["coadds", "visits"] = "coadds"
+    """Where files hold both (APOGEE): one spectrum per star, or one per visit."""
+    table: TableColumns | None = None
+    """Only for survey.name = "table"."""
     select: Select = Select()
     """Which rows."""
     rv: Velocity = Velocity.model_validate({})
@@ -99,10 +155,24 @@ class Tolerance(Frozen):
     """Tasks that may fail. Their rows are published as NO_RESULT where their ids can be read."""
 
 
+class Auxiliary(Frozen):
+    """A table joined to the spectra by an id, for what the survey's own files do not hold."""
+
+    path: Place
+    """Parquet, FITS or CSV."""
+    key: str
+    """Its id column: integers or text, unique."""
+    match: str = "gaia_source_id"
+    """The column of the spectra that the key is compared with."""
+    columns: dict[str, str] = Field(min_length=1)
+    """Our name = its name: scalars known to `abundant inputs`, or array columns."""
+
+
 class RunSpec(Frozen):
     """A full inference run: which spectra, which network, which catalog."""
 
     survey: SurveySpec
+    auxiliary: tuple[Auxiliary, ...] = ()
     model: ModelSpec
     sampling: Sampling = Sampling()
     tasks: Tasks = Tasks()
@@ -114,7 +184,10 @@ class RunSpec(Frozen):
 
         What stands in the files that `select` and `rv` name is the plan's to hash.
         """
-        places = {"survey": {"root": True, "select": {"path"}, "rv": {"path"}}, "catalog": {"root"}}
+        places = {
+            "survey": {"root": True, "storage": True, "select": {"path"}, "rv": {"path"}},
+            "catalog": {"root"},
+        }
         return digest(
             self.model_dump(mode="json", by_alias=True, exclude=places | {"model": True, "tolerance": True})
         )

@@ -57,29 +57,70 @@ class Derived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """A uniform wavelength grid in Angstrom: `start + step * k`, k = 0 … pixels - 1."""
+    """A wavelength grid of equal steps: `start + step * k`, k = 0 … pixels - 1.
+
+    A linear grid counts in Angstrom, a log10 grid in log10 of Angstrom (apStar: 4.179 + 6e-6 k).
+    """
 
     start: float
     step: float
     pixels: int
+    spacing: Literal["linear", "log10"] = "linear"
 
     @property
     def wave_P(self) -> Doubles:
         """Wavelengths in Angstrom, shape (pixels,)."""
-        return self.start + self.step * np.arange(self.pixels, dtype=np.float64)
+        steps_P = self.start + self.step * np.arange(self.pixels, dtype=np.float64)
+        return steps_P if self.spacing == "linear" else 10.0**steps_P
 
     @property
-    def stop(self) -> float:
+    def low(self) -> float:
+        """The first wavelength in Angstrom."""
+        return self._wave(0)
+
+    @property
+    def high(self) -> float:
         """The last wavelength in Angstrom."""
-        return self.start + self.step * (self.pixels - 1)
+        return self._wave(self.pixels - 1)
+
+    def position(self, wave: Doubles) -> Doubles:
+        """Where wavelengths in Angstrom lie on the grid, in pixels from 0."""
+        return ((wave if self.spacing == "linear" else np.log10(wave)) - self.start) / self.step
+
+    def _wave(self, k: int) -> float:
+        step = self.start + self.step * k
+        return step if self.spacing == "linear" else 10.0**step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waves:
+    """Wavelengths that every spectrum brings itself, in the column wave_<arm>: `pixels` at most.
+
+    They ascend; pixels that a shorter spectrum lacks stand at its end with a wavelength of NaN.
+    `low` and `high` say in Angstrom what the instrument covers.
+    """
+
+    pixels: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """No wavelengths: `pixels` coefficients of basis functions (Gaia XP)."""
+
+    pixels: int
+
+
+Axis: TypeAlias = Grid | Waves | Basis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One camera of a spectrograph and its wavelength grid."""
+    """One camera of a spectrograph and where its pixels lie."""
 
     name: str
-    grid: Grid
+    grid: Axis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +128,15 @@ class Spectrograph:
     """How a survey's spectra come: cameras, velocity frame, wavelengths in vacuum or air."""
 
     arms: tuple[Arm, ...]
+    frame: Literal["observed", "rest"]
+    medium: Literal["vacuum", "air"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """What a network wants to see: pixels on a grid (or coefficients), in which frame and medium."""
+
+    grid: Grid | Basis
     frame: Literal["observed", "rest"]
     medium: Literal["vacuum", "air"]
 
@@ -105,8 +155,18 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One of the files of a shard that groups tiny ones, with its rows and what it was planned with."""
+
+    path: str
+    size: int
+    rows: int
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """One input file, as the index knows it.
+    """One input file, as the index knows it; or a group of tiny ones, whose rows follow each other.
 
     `problem` says why the file cannot be read; its tasks then fail with that reason and nothing else
     is affected. `rows` is what could still be learned of such a file, often 0.
@@ -118,6 +178,7 @@ class Shard:
     shard_id: str
     extents: Mapping[str, Extent] = field(default_factory=dict)
     problem: str | None = None
+    members: tuple[Member, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from engine.models.model import labels_of
 from engine.plan import Plan
 from engine.runtime import RUNTIMES
 from engine.spec import Profile
-from engine.surveys import SURVEYS
+from engine.surveys import survey_of
 from engine.types import Receipt
 from jobs.progress import Tally, bars, say
 
@@ -83,7 +83,7 @@ def _follow(receipts: Iterable[Receipt], tasks: int) -> tuple[float, float]:
 
 def commit_run(plan: Plan) -> CommitReport:
     """Publish a plan's staged labels."""
-    keys = SURVEYS[plan.spec.survey.name].keys
+    keys = survey_of(plan.spec.survey).keys
     labels = labels_of(plan.card, calibrated=plan.card.sampling == plan.spec.sampling)
     product = Product(keys=tuple(key.name for key in keys), columns=catalog_columns(keys, labels))
     with bars(Committing=1) as [progress]:

@@ -10,6 +10,7 @@ from engine.models import MODELS
 from engine.plan import Plan
 from engine.surveys import SURVEYS
 from engine.train import TrainReport
+from engine.types import Arm, Basis, Waves
 from jobs.run import RunReport
 
 SHOWN_WARNINGS = 5
@@ -19,9 +20,7 @@ def surveys() -> Table:
     """The registered surveys."""
     table = Table("name", "what", "keys", "arms", "frame", "wavelengths")
     for survey in SURVEYS.values():
-        arms = ", ".join(
-            f"{a.name} {a.grid.start:.0f}-{a.grid.stop:.0f} A ({a.grid.pixels})" for a in survey.arms
-        )
+        arms = ", ".join(f"{arm.name} {_span(arm)}" for arm in survey.arms)
         keys = "/".join(key.name for key in survey.keys)
         table.add_row(
             survey.name, f"{survey.title} ({survey.reference})", keys, arms, survey.frame, survey.medium
@@ -29,14 +28,21 @@ def surveys() -> Table:
     return table
 
 
+def _span(arm: Arm) -> str:
+    if isinstance(arm.grid, Basis):
+        return f"{arm.grid.pixels} coefficients"
+    own = " at most, in the file" if isinstance(arm.grid, Waves) else ""
+    return f"{arm.grid.low:.0f}-{arm.grid.high:.0f} A ({arm.grid.pixels}{own})"
+
+
 def models() -> Table:
     """The registered models with their default sizes; parameters for 12 outputs."""
     table = Table("name", "what", "hyper-parameters", "input", "parameters (12 labels)", "source")
     for model in MODELS.values():
-        network = model.build(model.hyper, model.grid.pixels, 12)
+        network = model.build(model.hyper, model.input.grid.pixels, 12)
         parameters = sum(weights.numel() for weights in network.parameters())
         hyper = ", ".join(f"{key} = {value}" for key, value in model.hyper.model_dump().items())
-        grid = f"{model.grid.pixels} px, {model.frame}, {model.medium}"
+        grid = f"{model.input.grid.pixels} px, {model.input.frame}, {model.input.medium}"
         table.add_row(model.name, model.title, hyper, grid, f"{parameters:,}", model.reference)
     return table
 

@@ -26,9 +26,9 @@ def write_bundle(
     model = MODELS[architecture]
     hyper = model.hyper.model_copy(update={"hidden": hidden, "dropout": 0.1})
     torch.manual_seed(seed)
-    network = model.build(hyper, model.grid.pixels, len(CENTRES))
+    network = model.build(hyper, model.input.grid.pixels, len(CENTRES))
     arrays = {f"network.0.{name}": value.numpy() for name, value in network.state_dict().items()}
-    pixels = model.grid.pixels
+    pixels = model.input.grid.pixels
     arrays |= {"pixel.centre": np.ones(pixels, np.float32), "pixel.scale": np.full(pixels, 0.2, np.float32)}
     centre, scale = np.array(list(CENTRES.values()), np.float32).T
     arrays |= {"label.centre": centre, "label.scale": scale}

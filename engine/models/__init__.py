@@ -2,5 +2,6 @@
 
 from engine.models.architecture import Architecture
 from engine.models.desi_mlp import DESI_MLP_4, DESI_MLP_5
+from engine.models.mlp import MLPS
 
-MODELS: dict[str, Architecture] = {model.name: model for model in (DESI_MLP_4, DESI_MLP_5)}
+MODELS: dict[str, Architecture] = {model.name: model for model in (DESI_MLP_4, DESI_MLP_5, *MLPS)}

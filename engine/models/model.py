@@ -39,8 +39,8 @@ class Model:
 
     def prepare(self, spectra: pa.Table) -> Inputs:
         """What the network sees of N spectra, and what preparing them found out."""
-        grid = self.architecture.grid
-        return scale_inputs(self.architecture.normalise(spectra, self.spectrograph, grid), self.pixel_scale)
+        wanted = self.architecture.input
+        return scale_inputs(self.architecture.normalise(spectra, self.spectrograph, wanted), self.pixel_scale)
 
 
 def scale_inputs(spectra: Normalised, pixel_scale: Affine) -> Inputs:
@@ -133,7 +133,7 @@ def _network(
     card: Card, architecture: Architecture, arrays: dict[str, np.ndarray], outputs: int, member: int
 ) -> nn.Sequential:
     hyper = architecture.hyper.model_validate(card.hyper)
-    network = architecture.build(hyper, architecture.grid.pixels, outputs)
+    network = architecture.build(hyper, architecture.input.grid.pixels, outputs)
     prefix = f"network.{member}."
     state = {
         k.removeprefix(prefix): torch.from_numpy(v.copy()) for k, v in arrays.items() if k.startswith(prefix)

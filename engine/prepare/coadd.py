@@ -1,21 +1,31 @@
 """Cameras -> one spectrum on the union grid."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from engine.types import Arm, Floats, Grid
 
+# Share of a pixel by which an arm may lie off the common grid (desispec: 1e-4 A of 0.8 A).
+ALIGNED = 1.25e-4
+
 
 def union_grid(arms: Sequence[Arm]) -> Grid:
-    """The uniform grid that holds all arms; ValueError unless they share a step and align within 1e-4 A."""
-    first = min(arms, key=lambda arm: arm.grid.start).grid
-    for arm in arms:
-        offset = (arm.grid.start - first.start) / first.step
-        if arm.grid.step != first.step or abs(offset - round(offset)) * first.step > 1e-4:
-            raise ValueError(f"arm {arm.name} does not align with the grid that starts at {first.start} A")
-    stop = max(arm.grid.stop for arm in arms)
-    return Grid(start=first.start, step=first.step, pixels=round((stop - first.start) / first.step) + 1)
+    """The grid that holds all arms; ValueError unless they share a step and their pixels align."""
+    grids = [arm.grid for arm in arms if isinstance(arm.grid, Grid)]
+    if len(grids) < len(arms):
+        raise ValueError("arms that bring their own wavelengths share no grid")
+    first = min(grids, key=lambda grid: grid.start)
+    offsets = []
+    for arm, grid in zip(arms, grids, strict=True):
+        offset = (grid.start - first.start) / first.step
+        same = (grid.step, grid.spacing) == (first.step, first.spacing)
+        if not same or abs(offset - round(offset)) > ALIGNED:
+            raise ValueError(f"arm {arm.name} does not align with the grid that starts at {first.low} A")
+        offsets.append(round(offset))
+    pixels = max(offset + grid.pixels for offset, grid in zip(offsets, grids, strict=True))
+    return replace(first, pixels=pixels)
 
 
 def coadd_arms(
@@ -31,19 +41,25 @@ def coadd_arms(
     flux_NP, ivar_NP = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     filled = 0
     for arm, flux, ivar in zip(arms, flux_A, ivar_A, strict=True):
-        low = round((arm.grid.start - grid.start) / grid.step)
+        low = _first_pixel(arm, grid)
         high, shared = low + arm.grid.pixels, max(filled - low, 0)
         flux_NP[:, low + shared : high] = flux[:, shared:]
         ivar_NP[:, low + shared : high] = ivar[:, shared:]
-        _average(
+        average(
             flux_NP[:, low : low + shared], ivar_NP[:, low : low + shared], flux[:, :shared], ivar[:, :shared]
         )
         filled = high
     return flux_NP, ivar_NP
 
 
-def _average(flux: Floats, ivar: Floats, more_flux: Floats, more_ivar: Floats) -> None:
-    """Fold a second measurement into the first, in place."""
+def _first_pixel(arm: Arm, grid: Grid) -> int:
+    """The pixel of the union grid at which an arm begins."""
+    assert isinstance(arm.grid, Grid)
+    return round((arm.grid.start - grid.start) / grid.step)
+
+
+def average(flux: Floats, ivar: Floats, more_flux: Floats, more_ivar: Floats) -> None:
+    """Fold a second measurement of the same pixels into the first, in place, by inverse variance."""
     total = ivar + more_ivar
     weighted = flux * ivar + more_flux * more_ivar
     np.divide(weighted, total, out=flux, where=total > 0)

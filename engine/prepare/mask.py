@@ -21,7 +21,7 @@ def clean(flux_NP: Floats, ivar_NP: Floats, mask_NP: Ints) -> tuple[Floats, Floa
     return np.where(good, flux_NP, np.float32(0)), np.where(good, ivar_NP, np.float32(0)), nonfinite_N
 
 
-def in_windows(wave_P: Doubles, windows: tuple[tuple[float, float], ...]) -> Bools:
-    """Which wavelengths lie in one of the windows, ends included."""
-    inside = [(wave_P >= low) & (wave_P <= high) for low, high in windows]
+def in_windows(wave: Doubles, windows: tuple[tuple[float, float], ...]) -> Bools:
+    """Which wavelengths lie in one of the windows, ends included; the shape of `wave`."""
+    inside = [(wave >= low) & (wave <= high) for low, high in windows]
     return np.logical_or.reduce(inside)

@@ -1,31 +1,72 @@
-"""One grid -> another, once, with the shift to rest in the same step."""
+"""One set of wavelengths -> a grid, once, with the shift to rest and the change of medium in one step."""
 
 import numpy as np
 
+from engine.prepare.medium import Medium, convert
 from engine.types import Doubles, Floats, Grid
+
+# From this ratio of steps on, pixels are averaged into wider ones: interpolating would throw light away.
+COARSER = 1.5
+# A wider pixel is good if good pixels fill this share of it.
+LEAST_FILLED = 0.5
 
 
 def resample(
-    flux_NP: Floats, ivar_NP: Floats, *, grid: Grid, to: Grid, factor_N: Doubles
+    flux_NP: Floats,
+    ivar_NP: Floats,
+    *,
+    axis: Grid | Doubles,
+    to: Grid,
+    factor_N: Doubles,
+    media: tuple[Medium, Medium] = ("vacuum", "vacuum"),
 ) -> tuple[Floats, Floats]:
-    """Flux and ivar at `to.wave_P * factor` of each star, shape (N, to.pixels).
+    """Flux and ivar at `to.wave_P` times each star's `factor`, shape (N, to.pixels).
 
-    Linear interpolation; the variance follows the same weights. A pixel is good only if both its
-    neighbours are (so masks grow by one pixel), and missing beyond the ends. Noise of neighbouring
-    pixels becomes correlated, which ivar does not say.
+    `axis` is where the pixels lie: a grid, or ascending wavelengths in Angstrom of shape (N, P) with NaN at
+    the end where a spectrum is shorter. `media` are those of the spectra and of `to`.
+
+    Onto finer or like pixels: linear interpolation. A pixel is good only if both its neighbours are (so masks
+    grow by one pixel). Onto coarser ones: the mean by overlap, which keeps the flux. The variance follows the
+    same weights; what neighbouring pixels then share, ivar does not say. Beyond the ends pixels are missing.
     """
     shape = (len(flux_NP), to.pixels)
     flux, ivar = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    wave_P = to.wave_P
+    wave_P = convert(to.wave_P, media[1], "vacuum")
     with np.errstate(divide="ignore"):
         variance_NP = np.float32(1) / ivar_NP
+    one = _average if _step(axis) * COARSER <= _step(to) else _interpolate
     for n, factor in enumerate(factor_N):
-        position = (wave_P * factor - grid.start) / grid.step
-        first, last = np.searchsorted(position, (-1e-6, grid.pixels - 1 + 1e-6))
-        _interpolate(
-            position[first:last], flux_NP[n], variance_NP[n], flux[n, first:last], ivar[n, first:last]
-        )
+        position = _position(axis, n, convert(wave_P * factor, "vacuum", media[0]))
+        pixels = _pixels(axis, n)
+        first, last = np.searchsorted(position, (-1e-6, pixels - 1 + 1e-6))
+        if pixels > 1 and last > first:
+            one(
+                position[first:last],
+                flux_NP[n, :pixels],
+                variance_NP[n, :pixels],
+                flux[n, first:last],
+                ivar[n, first:last],
+            )
     return flux, ivar
+
+
+def _step(axis: Grid | Doubles) -> float:
+    """The typical step in Angstrom; 0 where no star says."""
+    wave = axis.wave_P if isinstance(axis, Grid) else axis
+    steps = np.diff(wave)
+    return float(np.median(steps[np.isfinite(steps)])) if np.isfinite(steps).any() else 0.0
+
+
+def _pixels(axis: Grid | Doubles, n: int) -> int:
+    return axis.pixels if isinstance(axis, Grid) else int(np.isfinite(axis[n]).sum())
+
+
+def _position(axis: Grid | Doubles, n: int, wave: Doubles) -> Doubles:
+    """Where wavelengths lie in star n's pixels, from 0; outside of them below 0 or beyond the last."""
+    if isinstance(axis, Grid):
+        return axis.position(wave)
+    own = axis[n, : _pixels(axis, n)]
+    return np.interp(wave, own, np.arange(len(own), dtype=np.float64), left=-1.0, right=float(len(own)))
 
 
 def _interpolate(
@@ -44,3 +85,31 @@ def _interpolate(
         )
     np.divide(1, spread, out=out_ivar)
     np.copyto(out_flux, s * a + t * b, where=out_ivar > 0)
+
+
+def _average(position: Doubles, flux: Floats, variance: Floats, out_flux: Floats, out_ivar: Floats) -> None:
+    """Fill one star's output rows with means of the pixels that overlap each; needs wider output pixels."""
+    if len(position) < 2:
+        return
+    bins = len(position)
+    middle = (position[1:] + position[:-1]) / 2
+    edges = np.concatenate(([1.5 * position[0] - 0.5 * position[1]], middle, [2 * position[-1] - middle[-1]]))
+    # Edges of the input pixels, counted in output pixels. One input pixel lies in two of them at most.
+    sides = np.interp(
+        np.arange(len(flux) + 1) - 0.5, edges, np.arange(bins + 1.0), left=-1.0, right=bins + 1.0
+    )
+    low, high = np.clip(sides[:-1], 0, bins), np.clip(sides[1:], 0, bins)
+    home = np.floor(low).astype(np.intp)
+    good = np.isfinite(variance) & (high > low)
+    within = np.minimum(high, home + 1.0) - low
+    parts = [(home, within), (home + 1, high - low - within)]
+    total, light, spread = np.zeros(bins + 2), np.zeros(bins + 2), np.zeros(bins + 2)
+    for place, width in parts:
+        taken = good & (width > 1e-9)
+        w, at = width[taken], place[taken]
+        total += np.bincount(at, w, bins + 2)
+        light += np.bincount(at, w * flux[taken], bins + 2)
+        spread += np.bincount(at, w * w * variance[taken], bins + 2)
+    filled = total[:bins] >= LEAST_FILLED
+    np.divide(light[:bins], total[:bins], out=out_flux, where=filled, casting="unsafe")
+    np.divide(total[:bins] ** 2, spread[:bins], out=out_ivar, where=filled, casting="unsafe")

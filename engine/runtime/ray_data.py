@@ -19,7 +19,7 @@ from engine.plan import Plan
 from engine.runtime.blocks import is_outcome, pack, pack_outcome, unpack, unpack_outcome
 from engine.runtime.worker import Worker, read_batch, start_worker
 from engine.spec import Profile, RunSpec
-from engine.surveys import SURVEYS
+from engine.surveys import survey_of
 from engine.types import Receipt, Sink, Task
 
 # Without progress for this long something is starved (ray#44687 waits for ever by default).
@@ -49,7 +49,7 @@ class SpectraSource(Datasource):
 
 
 def _block_bytes(spec: RunSpec, task: Task) -> int:
-    return max(1, (task.stop - task.start) * SURVEYS[spec.survey.name].row_bytes)
+    return max(1, (task.stop - task.start) * survey_of(spec.survey).row_bytes)
 
 
 def _read_task(spec: RunSpec, task: Task) -> ReadTask:

@@ -12,7 +12,7 @@ from engine.errors import ShardError, ShardUnavailable, TaskMismatch
 from engine.models.model import Model, load_model
 from engine.route import infer
 from engine.spec import RunSpec
-from engine.surveys import SURVEYS
+from engine.surveys import survey_of
 from engine.types import Batch, Receipt, Sink, Task
 
 READ_ATTEMPTS = 3
@@ -24,13 +24,13 @@ def read_batch(spec: RunSpec, task: Task) -> Batch:
     try:
         return Batch(task=task, spectra=_read_patiently(spec, task))
     except ShardError as error:
-        ids = SURVEYS[spec.survey.name].read_ids(spec.survey, task)
+        ids = survey_of(spec.survey).read_ids(spec.survey, task)
         return Batch(task=task, spectra=ids, failure=f"{type(error).__name__}: {error}")
 
 
 def _read_patiently(spec: RunSpec, task: Task) -> pa.Table:
     """Read, trying again what may pass; the last attempt's error is raised."""
-    survey = SURVEYS[spec.survey.name]
+    survey = survey_of(spec.survey)
     for attempt in range(READ_ATTEMPTS - 1):
         try:
             return survey.read(spec.survey, task)
@@ -65,7 +65,7 @@ def start_worker(spec: RunSpec, sink: Sink, device: torch.device) -> Worker:
     """
     torch.set_num_threads(1)
     threadpool_limits(1)
-    survey = SURVEYS[spec.survey.name]
+    survey = survey_of(spec.survey)
     model, trained = load_model(
         spec.model.bundle, keys=survey.keys, spectrograph=survey.spectrograph, sampling=spec.sampling
     )

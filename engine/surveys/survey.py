@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from engine.columns import spectra_columns
 from engine.spec import SurveySpec
-from engine.types import Arm, Column, Shard, Spectrograph, Task
+from engine.types import Arm, Column, Shard, Spectrograph, Task, Waves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,8 @@ class Survey:
     list_shards: Callable[[SurveySpec], Iterable[Shard]]
     read: Callable[[SurveySpec, Task], pa.Table]
     read_ids: Callable[[SurveySpec, Task], pa.Table]
+    configure: "Callable[[SurveySpec], Survey] | None" = None
+    """For a survey whose columns only the spec knows: the record for that spec."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
@@ -50,5 +52,5 @@ class Survey:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one spectrum's arrays: flux, ivar and mask at four bytes each."""
-        return sum(12 * arm.grid.pixels for arm in self.arms)
+        """Bytes of one spectrum: flux, ivar and mask at four per pixel, eight more for own wavelengths."""
+        return sum((20 if isinstance(arm.grid, Waves) else 12) * arm.grid.pixels for arm in self.arms)

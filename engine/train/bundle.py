@@ -51,7 +51,7 @@ def train(
     and the card reports on the test stars, which nothing else has seen.
     """
     architecture, hyper = _architecture(spec)
-    survey = survey_of(spec.survey.name)
+    survey = survey_of(spec.survey)
     handshake(architecture, survey.name, survey.spectrograph)
     if spec.bundle.out.exists() and any(spec.bundle.out.iterdir()):
         raise PlanError(f"bundle.out: {spec.bundle.out} is not empty; choose another folder, or delete it")
@@ -108,7 +108,7 @@ def _fit(
     pixel_scale = fit_median_iqr(training.flux_NP, training.ivar_NP > 0, least=1e-3, rare=RARE_PIXEL)
     label_scale = fit_median_iqr(training.label_NL, training.known_NL, least=1e-6, rare=0.0)
     torch.manual_seed(spec.training.seed)
-    network = architecture.build(hyper, architecture.grid.pixels, len(spec.labels.names))
+    network = architecture.build(hyper, architecture.input.grid.pixels, len(spec.labels.names))
     floor_L = np.array([spec.labels.error_floor.get(name, 0.0) for name in spec.labels.names], np.float32)
     parts = (
         to_tensors(part, pixel_scale, label_scale, floor_L) for part in (training, stars.part("validation"))

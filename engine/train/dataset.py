@@ -104,11 +104,11 @@ def _labelled(
 ) -> list[LabelledSpectra]:
     """The stars of one file that have labels and pass the cuts: one part, or none."""
     row_N = labels.rows(spectra, spec.labels.key)
-    trusted_N = (row_N >= 0) & ~doubtful(spectra, spec.survey)
+    trusted_N = (row_N >= 0) & ~doubtful(spectra, spec.survey, survey)
     counts["with_labels"] += int((row_N >= 0).sum())
     counts["without_doubts"] += int(trusted_N.sum())
     spectra, row_N = spectra.filter(pa.array(trusted_N)), row_N[trusted_N]
-    normalised = architecture.normalise(spectra, survey.spectrograph, architecture.grid)
+    normalised = architecture.normalise(spectra, survey.spectrograph, architecture.input)
     good_N = _passes(normalised, spec.cuts)
     counts["after_cuts"] += int(good_N.sum())
     if not good_N.any():
@@ -127,11 +127,12 @@ def _labelled(
     ]
 
 
-def doubtful(spectra: pa.Table, survey: SurveySpec) -> Bools:
+def doubtful(spectra: pa.Table, spec: SurveySpec, survey: Survey) -> Bools:
     """Which rows a run would flag before any network sees them: no teachers."""
     velocity = ("NO_VELOCITY", "VELOCITY_DOUBTFUL")
-    asked = [name for name in DOUBTS if survey.rv.source != "none" or name not in velocity]
-    return np.logical_or.reduce([DOUBTS[name](RowFacts(spectra=spectra)) for name in asked])
+    asked = [name for name in DOUBTS if spec.rv.source != "none" or name not in velocity]
+    facts = RowFacts(spectra=spectra, frame=survey.frame)
+    return np.logical_or.reduce([DOUBTS[name](facts) for name in asked])
 
 
 def _passes(spectra: Normalised, cuts: Cuts) -> Bools:

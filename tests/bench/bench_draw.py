@@ -32,8 +32,11 @@ def bench() -> dict[str, float]:
     torch.manual_seed(0)
     model = MODELS["desi_mlp_4"]
     hyper = model.hyper.model_copy(update={"dropout": DROPOUT})
-    network = model.build(hyper, model.grid.pixels, LABELS).eval().requires_grad_(False)
-    inputs, bank = some_inputs(ROWS, pixels=model.grid.pixels), thin(network, SAMPLING, torch.device("cpu"))
+    network = model.build(hyper, model.input.grid.pixels, LABELS).eval().requires_grad_(False)
+    inputs, bank = (
+        some_inputs(ROWS, pixels=model.input.grid.pixels),
+        thin(network, SAMPLING, torch.device("cpu")),
+    )
     x = torch.from_numpy(inputs.x_NP)
     rounds = [one_round(bank, network, inputs, x) for _ in range(ROUNDS)]
     found, expected = draw((bank,), inputs).value_KNL, masked_loop(network, x, SAMPLING).numpy()

@@ -52,7 +52,9 @@ def test_it_is_registered_under_its_name_with_its_source(architecture: Architect
 
 
 def test_its_default_network_can_be_thinned_and_drawn(architecture: Architecture) -> None:
-    network = architecture.build(architecture.hyper, architecture.grid.pixels, 3).eval().requires_grad_(False)
+    network = (
+        architecture.build(architecture.hyper, architecture.input.grid.pixels, 3).eval().requires_grad_(False)
+    )
     bank = thin(network, Sampling(draws=2), CPU)
     assert len(bank.thinned_K) == 2
 

@@ -37,7 +37,7 @@ def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_survey_is_in_the_table() -> None:
     assert SURVEYS["desi"] is DESI
-    assert [(arm.grid.pixels, round(arm.grid.stop, 1)) for arm in DESI.arms] == [
+    assert [(arm.grid.pixels, round(arm.grid.high, 1)) for arm in DESI.arms] == [
         (2751, 5800.0),
         (2326, 7620.0),
         (2881, 9824.0),

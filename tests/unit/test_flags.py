@@ -22,6 +22,7 @@ GOOD_ROW = {
 TYPES = pa.schema(
     {"ra": pa.float64(), "dec": pa.float64(), "object_type": pa.string(), "spectype": pa.string()}
     | {"instrument_status": pa.int32(), "rv": pa.float32(), "rv_warn": pa.int32(), "rv_check": pa.float32()}
+    | {"position_source": pa.string(), "read_problem": pa.string(), "auxiliary_missing": pa.int32()}
 )
 
 
@@ -62,7 +63,8 @@ def flags_of(
     support = Support(
         label_NL=label_bits(estimates, LABELS), chi2_N=one(1, np.float32), unlike_N=one(unlike, bool)
     )
-    return flag(pa.Table.from_pylist([GOOD_ROW | row], schema=TYPES), inputs, estimates, support)
+    spectra = pa.Table.from_pylist([GOOD_ROW | row], schema=TYPES)
+    return flag(spectra, "observed", inputs=inputs, estimates=estimates, support=support)
 
 
 def test_bits_are_unique_in_order_and_fit_a_signed_integer() -> None:

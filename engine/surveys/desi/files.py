@@ -12,7 +12,7 @@ from engine.surveys.desi.layout import ARMS, IMAGES
 from engine.surveys.fits import FitsFile, gunzipped, opened, read_rows
 from engine.surveys.fits_headers import Hdu, find_hdu, walk
 from engine.surveys.index import Finding
-from engine.types import Arm, Extent
+from engine.types import Arm, Extent, Grid
 
 SPECTRA_FILE = re.compile(r"(coadd|spectra)-.+\.fits(\.gz)?")
 WAVE_TOLERANCE = 1e-4
@@ -91,6 +91,7 @@ def _extent(found: Mapping[str, Hdu], name: str, shape: tuple[int, ...]) -> Exte
 
 def _check_grid(file: FitsFile, found: Mapping[str, Hdu], arm: Arm) -> None:
     name, grid = f"{arm.name.upper()}_WAVELENGTH", arm.grid
+    assert isinstance(grid, Grid)
     extent = _extent(found, name, (grid.pixels,))
     wave = np.empty((1, grid.pixels))
     as_row = Extent(offset=extent.offset, dtype=extent.dtype, shape=wave.shape)
@@ -98,5 +99,5 @@ def _check_grid(file: FitsFile, found: Mapping[str, Hdu], arm: Arm) -> None:
     if not np.all(np.abs(wave[0] - grid.wave_P) < WAVE_TOLERANCE):
         raise ShardCorrupt(
             f"HDU {name}: {wave[0, 0]:.4f} to {wave[0, -1]:.4f} Angstrom, "
-            f"expected {grid.start} to {grid.stop:.1f} in steps of {grid.step}"
+            f"expected {grid.start} to {grid.high:.1f} in steps of {grid.step}"
         )

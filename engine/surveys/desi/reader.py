@@ -37,12 +37,12 @@ def list_shards(spec: SurveySpec) -> list[Shard]:
     """
     check_select(spec.select)
     check_velocity(spec.rv)
-    return index_shards("desi", spec.root, find(spec.root), inspect, redrock_path)
+    return index_shards("desi", Path(spec.root), find(Path(spec.root)), inspect, redrock_path)
 
 
 def read(spec: SurveySpec, task: Task) -> pa.Table:
     """The selected rows of a task, in file order, with flux, ivar and mask as they are in the file."""
-    path = spec.root / task.shard.path
+    path = Path(spec.root, task.shard.path)
     with named(path), opened(path) as file:
         _refuse_problem(path, task.shard)
         extents = _extents(file, path, task.shard)
@@ -65,7 +65,7 @@ def read_ids(spec: SurveySpec, task: Task) -> pa.Table:
 
     Where the selection cannot be evaluated, every row of the task. Raises no ShardError.
     """
-    path = spec.root / task.shard.path
+    path = Path(spec.root, task.shard.path)
     try:
         with opened(path) as file:
             fibers = read_fibermap(file, path.name, task.start, task.stop)

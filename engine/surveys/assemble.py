@@ -1,0 +1,75 @@
+"""What a reader found in a file -> a batch of spectra with exactly the survey's columns."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from astropy import units as u
+from cdshealpix.nested import healpix_to_lonlat
+
+from engine.columns import schema
+from engine.errors import ShardCorrupt
+from engine.types import Column
+
+Found: TypeAlias = Mapping[str, Any]
+"""Column name -> numpy array, list or Arrow array of equal length; array columns have shape (N, pixels)."""
+
+# A Gaia source_id holds the nested HEALPix pixel of order 12 above its lowest 35 bits.
+SOURCE_ORDER, SOURCE_BITS = 12, 35
+
+
+def assemble(columns: Sequence[Column], found: Found, rows: int) -> pa.Table:
+    """A table of `rows` rows in the order of `columns`; NULL where nothing was found, and for NaN scalars.
+
+    Where there is a Gaia source_id but no position, ra and dec become the centre of its pixel. ShardCorrupt
+    when an array has another shape, or values do not fit their column's type.
+    """
+    target = schema(columns)
+    known = dict(found)
+    if "ra" not in known and "gaia_source_id" in known:
+        known |= _approximate(known["gaia_source_id"])
+    elif "ra" in known and "position_source" not in known:
+        known["position_source"] = ["survey"] * rows
+    return pa.table([_column(known.get(field.name), field, rows) for field in target], schema=target)
+
+
+def _column(values: Any, field: pa.Field, rows: int) -> pa.Array:
+    if isinstance(field.type, pa.FixedShapeTensorType):
+        return _tensor(np.zeros(0) if values is None else np.asarray(values), field, rows)
+    if values is None:
+        return pa.nulls(rows, field.type)
+    try:
+        array = values if isinstance(values, pa.Array) else pa.array(values, from_pandas=True)
+        array = array.cast(field.type)
+    except (pa.ArrowException, OverflowError) as error:
+        raise ShardCorrupt(f"column {field.name}: expected values of type {field.type}: {error}") from error
+    if len(array) != rows:
+        raise ShardCorrupt(f"column {field.name}: {len(array)} values, expected {rows}")
+    return array
+
+
+def _tensor(values: np.ndarray, field: pa.Field, rows: int) -> pa.Array:
+    shape = (rows, *field.type.shape)
+    if values.shape != shape:
+        raise ShardCorrupt(f"column {field.name}: shape {values.shape}, expected {shape}")
+    if values.dtype.kind not in "fiub":
+        raise ShardCorrupt(f"column {field.name}: values of type {values.dtype}, expected numbers")
+    kind = field.type.value_type.to_pandas_dtype()
+    with np.errstate(over="ignore"):
+        flat = pa.array(np.ascontiguousarray(values, kind).reshape(-1))
+    storage = pa.FixedSizeListArray.from_arrays(flat, type=field.type.storage_type)
+    return pa.ExtensionArray.from_storage(field.type, storage)
+
+
+def _approximate(source_ids: Any) -> dict[str, Any]:
+    """Positions from Gaia source_ids, to about 50 arcsec (the pixels of order 12 are 52 arcsec wide)."""
+    ids = pa.array(source_ids, pa.int64())
+    pixels = np.right_shift(ids.fill_null(0).to_numpy(zero_copy_only=False), SOURCE_BITS)
+    known_N = (pixels >= 0) & (pixels < 12 * 4**SOURCE_ORDER) & ids.is_valid().to_numpy(zero_copy_only=False)
+    lon, lat = healpix_to_lonlat(np.where(known_N, pixels, 0).astype(np.uint64), SOURCE_ORDER)
+    return {
+        "ra": pa.array(lon.to_value(u.deg), mask=~known_N),
+        "dec": pa.array(lat.to_value(u.deg), mask=~known_N),
+        "position_source": pa.array(["source_id"] * len(ids), mask=~known_N),
+    }

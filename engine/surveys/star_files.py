@@ -1,0 +1,202 @@
+"""Surveys whose files hold one star or a few: many tiny files become one shard, and large ones one each.
+
+A survey of this kind says how its files are told, counted and read; the three functions of the contract
+follow from that here.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from engine.columns import schema
+from engine.errors import PlanError, ShardCorrupt, ShardError, ShardUnavailable
+from engine.spec import SurveySpec
+from engine.surveys.assemble import Found, assemble
+from engine.surveys.counts import Counted, count_files
+from engine.surveys.ids import check_selection, selected
+from engine.surveys.store import Entry, Store, store_of
+from engine.surveys.survey import Survey
+from engine.types import Column, Member, Shard, Task
+
+# A group ends after a file whose hashed name says so, one in 256: then a file that is added or lost changes
+# its own group and no other. And it ends before it holds more rows than these.
+GROUP_OF = 256
+GROUP_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """How the files of a survey are told, counted and read.
+
+    `count(spec, store, name)` gives the rows of a file by looking at as little as possible of it, and
+    `read(spec, store, name, start, stop)` the rows [start, stop) of those; both raise ShardError. A `count`
+    that is a number holds for every file, so that none needs to be opened for the plan. `from_name(name)`
+    is what a file's name alone says of its rows, for those of a file that cannot be read.
+    """
+
+    pattern: re.Pattern[str]
+    example: str
+    count: int | Callable[[SurveySpec, Store, str], int]
+    read: Callable[[SurveySpec, Store, str, int, int], Found]
+    from_name: Callable[[str], Mapping[str, Any]]
+
+
+def with_files(survey: Survey, files: Files) -> Survey:
+    """A survey whose three functions follow from how its files are read."""
+    return replace(
+        survey,
+        list_shards=partial(list_shards, survey.name, survey.star_key, files),
+        read=partial(read, survey.columns, survey.star_key, files),
+        read_ids=partial(read_ids, survey.columns, survey.star_key, files),
+    )
+
+
+def not_yet(*_: Any) -> Any:
+    """Stands in for a survey's functions until `with_files` has made them."""
+    raise AssertionError("a survey of files needs with_files")
+
+
+def list_shards(name: str, star_key: str, files: Files, spec: SurveySpec) -> list[Shard]:
+    """One Shard for each large file, each broken one, and each group of tiny ones, by relative path.
+
+    PlanError when there is no file, or the selection cannot be made.
+    """
+    check_selection(spec, star_key)
+    store = store_of(spec.root, spec.storage)
+    entries = sorted(
+        (entry for entry in store.entries() if files.pattern.fullmatch(entry.name.rpartition("/")[2])),
+        key=lambda entry: entry.name,
+    )
+    if not entries:
+        raise PlanError(f"survey.root: no {files.example} anywhere under {spec.root}")
+    counted = count_files(f"{name}-{spec.spectra}", spec, store, entries, files.count)
+    return [_shard(group) for group in _groups(counted)]
+
+
+def _groups(counted: Sequence[Counted]) -> Iterator[list[Counted]]:
+    """Files in order, cut into groups by their names and rows; a broken file stands alone."""
+    group: list[Counted] = []
+    for file in counted:
+        rows = sum(member.rows for member in group)
+        if group and (file.problem is not None or rows + file.rows > GROUP_ROWS):
+            yield group
+            group = []
+        group.append(file)
+        if file.problem is not None or _ends_group(file.entry):
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _ends_group(entry: Entry) -> bool:
+    return hashlib.sha256(entry.name.encode()).digest()[0] % GROUP_OF == 0
+
+
+def _shard(group: Sequence[Counted]) -> Shard:
+    members = tuple(
+        Member(path=f.entry.name, size=f.entry.size, rows=f.rows, fingerprint=f.fingerprint) for f in group
+    )
+    identity = "\n".join(f"{m.path}\n{m.rows}\n{m.fingerprint}" for m in members)
+    return Shard(
+        path=members[0].path,
+        size=sum(member.size for member in members),
+        rows=sum(member.rows for member in members),
+        shard_id=hashlib.sha256(identity.encode()).hexdigest()[:16],
+        problem=group[0].problem,
+        members=members,
+    )
+
+
+def read(columns: Sequence[Column], star_key: str, files: Files, spec: SurveySpec, task: Task) -> pa.Table:
+    """The selected rows of a task, in the order of its files.
+
+    One broken file of several becomes rows with a `read_problem` and no pixels; where it is alone, or its
+    ids are not in its name, its ShardError is raised.
+    """
+    store = store_of(spec.root, spec.storage)
+    if task.shard.problem is not None:
+        raise ShardCorrupt(f"{store.address(task.shard.path)}: {task.shard.problem}")
+    alone = len(task.shard.members) == 1
+    parts = []
+    for member, start, stop in _overlaps(task):
+        try:
+            parts.append(_read_member(columns, files, spec, store, member, start, stop))
+        except ShardUnavailable:
+            raise
+        except ShardError as error:
+            if alone:
+                raise
+            parts.append(_unreadable(columns, files, member, stop - start, str(error)))
+    return _chosen(parts, columns, star_key, spec, task)
+
+
+def read_ids(
+    columns: Sequence[Column], star_key: str, files: Files, spec: SurveySpec, task: Task
+) -> pa.Table:
+    """The same rows without arrays; of unreadable files what their names say. Raises no ShardError."""
+    store = store_of(spec.root, spec.storage)
+    scalars = [column for column in columns if not isinstance(column.type, pa.FixedShapeTensorType)]
+    parts = []
+    for member, start, stop in _overlaps(task):
+        try:
+            whole = _read_member(columns, files, spec, store, member, start, stop)
+            parts.append(whole.select([column.name for column in scalars]))
+        except ShardError as error:
+            parts.append(_unreadable(scalars, files, member, stop - start, str(error)))
+    return _chosen(parts, scalars, star_key, spec, task)
+
+
+def _overlaps(task: Task) -> Iterator[tuple[Member, int, int]]:
+    """The files that a task's rows lie in, each with its own range of rows."""
+    first = 0
+    for member in task.shard.members:
+        start, stop = max(task.start - first, 0), min(task.stop - first, member.rows)
+        if start < stop:
+            yield member, start, stop
+        first += member.rows
+
+
+def _read_member(
+    columns: Sequence[Column],
+    files: Files,
+    spec: SurveySpec,
+    store: Store,
+    member: Member,
+    start: int,
+    stop: int,
+) -> pa.Table:
+    try:
+        store.refuse_change(member.path, member.fingerprint)
+        found = files.read(spec, store, member.path, start, stop)
+        return assemble(columns, found, stop - start)
+    except ShardError as error:
+        raise type(error)(f"{store.address(member.path)}: {error}") from error
+
+
+def _unreadable(columns: Sequence[Column], files: Files, member: Member, rows: int, problem: str) -> pa.Table:
+    """Rows of a file that cannot be read: what its name says, and no good pixel."""
+    named = {key: [value] * rows for key, value in files.from_name(member.path).items()}
+    dark = {
+        column.name: np.full((rows, *column.type.shape), 1 if column.name.startswith("mask_") else 0)
+        for column in columns
+        if isinstance(column.type, pa.FixedShapeTensorType)
+    }
+    return assemble(columns, {**named, **dark, "read_problem": [problem] * rows}, rows)
+
+
+def _chosen(
+    parts: list[pa.Table], columns: Sequence[Column], star_key: str, spec: SurveySpec, task: Task
+) -> pa.Table:
+    """The parts as one table, numbered by row, with the rows that the spec selects."""
+    table = pa.concat_tables(parts).combine_chunks() if parts else schema(columns).empty_table()
+    at = table.schema.get_field_index("row_in_shard")
+    numbers = pa.array(np.arange(task.start, task.start + len(table), dtype=np.int32))
+    table = table.set_column(at, table.schema.field(at), numbers)
+    return selected(table, spec, star_key)
