@@ -67,6 +67,25 @@ def simulate(
     run_simulation(survey, folder, stars=stars, seed=seed, labels=labels, resolution=resolution)
 
 
+@app.command(epilog="Example: abundant inspect coadd-main-bright-10016.fits --plot spectrum.png")
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file of spectra, of any survey.")],
+    plot: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Draw one row before and after prepare.")
+    ] = None,
+    row: Annotated[int, typer.Option(help="The row to draw.")] = 0,
+    survey: Annotated[str | None, typer.Option(help="Ask this survey's reader only.")] = None,
+) -> None:
+    """What a file is: its survey, rows, grids, S/N, missing data, and the models that could read it."""
+    from jobs.inspect import draw_row, guess, page
+
+    found = guess(path, survey=survey)
+    OUT.print(page(found))
+    if plot is not None:
+        draw_row(found, row, plot)
+        say(f"Row {row} is drawn in {plot}")
+
+
 @app.command(epilog="Example: abundant plan demo/run.toml")
 def plan(spec: SpecPath) -> None:
     """Check everything that can be checked, and show what a run would do. Nothing runs."""

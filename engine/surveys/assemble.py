@@ -35,6 +35,8 @@ def assemble(columns: Sequence[Column], found: Found, rows: int) -> pa.Table:
 
 
 def _column(values: Any, field: pa.Field, rows: int) -> pa.Array:
+    if isinstance(values, pa.ExtensionArray) and values.type == field.type:
+        return values
     if isinstance(field.type, pa.FixedShapeTensorType):
         return _tensor(np.zeros(0) if values is None else np.asarray(values), field, rows)
     if values is None:

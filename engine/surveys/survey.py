@@ -26,6 +26,8 @@ class Survey:
     reference: str
     keys: tuple[Column, ...]
     star_key: str
+    files: tuple[str, ...]
+    """How its files are called, as patterns for people and for `abundant inspect`."""
     arms: tuple[Arm, ...]
     frame: Literal["observed", "rest"]
     medium: Literal["vacuum", "air"]

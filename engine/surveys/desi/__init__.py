@@ -9,6 +9,7 @@ DESI = Survey(
     title="Dark Energy Spectroscopic Instrument",
     reference="https://data.desi.lbl.gov/doc/",
     keys=KEYS,
+    files=("coadd-*.fits", "spectra-*.fits"),
     arms=ARMS,
     star_key="targetid",
     frame="observed",

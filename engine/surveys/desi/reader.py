@@ -11,6 +11,7 @@ import pyarrow as pa
 from engine.columns import schema
 from engine.errors import PlanError, ShardCorrupt, ShardError, ShardUnavailable
 from engine.spec import SurveySpec, Velocity
+from engine.surveys.assemble import assemble
 from engine.surveys.desi.fibermap import Fibermap, keys, read_fibermap, scalars
 from engine.surveys.desi.files import check, find, inspect
 from engine.surveys.desi.layout import COLUMNS, IMAGES
@@ -23,7 +24,7 @@ from engine.surveys.index import index_shards
 from engine.types import Bools, Extent, Shard, Task
 
 SCHEMA = schema(COLUMNS)
-SCHEMA_OF_IDS = pa.schema([field for field in SCHEMA if field.name not in IMAGES], SCHEMA.metadata)
+SCALAR_COLUMNS = tuple(column for column in COLUMNS if column.name not in IMAGES)
 
 NO_VELOCITY = Velocity.model_validate({"from": "none"})
 
@@ -57,7 +58,7 @@ def read(spec: SurveySpec, task: Task) -> pa.Table:
             name: _tensor(file, hdu, extents[hdu], rows, SCHEMA.field(name).type)
             for name, (hdu, _) in IMAGES.items()
         }
-    return pa.table([columns[name] for name in SCHEMA.names], SCHEMA)
+    return assemble(COLUMNS, columns, len(rows))
 
 
 def read_ids(spec: SurveySpec, task: Task) -> pa.Table:
@@ -70,7 +71,7 @@ def read_ids(spec: SurveySpec, task: Task) -> pa.Table:
         with opened(path) as file:
             fibers = read_fibermap(file, path.name, task.start, task.stop)
     except ShardError:
-        return SCHEMA_OF_IDS.empty_table()
+        return schema(SCALAR_COLUMNS).empty_table()
     redrock = _attempt(lambda: read_redrock(path, fibers.targetid), None)
     everything_N = np.ones(len(fibers.rows), np.bool_)
     chosen_N = _attempt(lambda: select_rows(spec.select, fibers, redrock), everything_N)
@@ -79,7 +80,7 @@ def read_ids(spec: SurveySpec, task: Task) -> pa.Table:
         lambda: _columns(spec, fibers, redrock, chosen_N),
         _columns(no_velocity, fibers, redrock, chosen_N),
     )
-    return pa.table([columns[name] for name in SCHEMA_OF_IDS.names], SCHEMA_OF_IDS)
+    return assemble(SCALAR_COLUMNS, columns, len(columns["targetid"]))
 
 
 def _attempt(make: Callable[[], T], otherwise: T) -> T:

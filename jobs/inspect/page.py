@@ -1,0 +1,99 @@
+"""What `inspect` prints of a file."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from rich.table import Table
+
+from engine.errors import PlanError
+from engine.models import MODELS
+from engine.models.architecture import handshake
+from engine.prepare.gather import arrays, tensor
+from engine.prepare.mask import clean
+from engine.types import Arm, Basis, Waves
+from jobs.inspect.guess import Guess
+
+SHOWN_KEYS = 3
+NOTABLE = ("gaia_source_id", "ra", "rv", "parallax", "phot_g_mean_mag", "ebv")
+
+
+def page(found: Guess) -> Table:
+    """Survey, rows, grids, S/N, missing data, and the models that could read the file."""
+    table = Table(show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    survey, rows = found.survey, len(found.spectra)
+    table.add_row("file", str(found.path))
+    table.add_row("survey", f"{survey.name}: {survey.title} ({survey.reference})")
+    looked = "" if rows == found.shard.rows else f"; what follows is of the first {rows:,}"
+    table.add_row("rows", f"{found.shard.rows:,}{looked}")
+    table.add_row("wavelengths", f"{survey.frame} frame, {survey.medium}")
+    for line in _keys(found):
+        table.add_row("key", line)
+    for arm in survey.arms:
+        table.add_row(f"arm {arm.name}", _arm(found, arm))
+    for name in NOTABLE:
+        missing = found.spectra[name].null_count
+        if missing:
+            table.add_row("missing", f"{name} in {missing:,} of {rows:,} rows")
+    able, unable = _models(found)
+    table.add_row("models", ", ".join(able) or "none of the registered ones can read it")
+    for name, reason in unable:
+        table.add_row(f"not {name}", reason)
+    return table
+
+
+def _keys(found: Guess) -> Iterator[str]:
+    names = [key.name for key in found.survey.keys]
+    for row in found.spectra.select(names).slice(0, SHOWN_KEYS).to_pylist():
+        yield "/".join("NULL" if row[name] is None else str(row[name]) for name in names)
+    if len(found.spectra) > SHOWN_KEYS:
+        yield f"… ({'/'.join(names)})"
+
+
+def _arm(found: Guess, arm: Arm) -> str:
+    """Pixels, span, S/N and what is missing of one arm."""
+    flux, ivar, mask = arrays(found.spectra, arm)
+    good_flux, good_ivar, nonfinite = clean(flux, ivar, mask)
+    good = good_ivar > 0
+    signal = np.where(good, good_flux * np.sqrt(good_ivar), np.nan)
+    dark = int((~good.any(axis=1)).sum())
+    lit = signal[good.any(axis=1)]
+    medians = np.nanmedian(lit, axis=1) if len(lit) else np.zeros(1)
+    parts = [
+        _span(found, arm),
+        f"S/N per pixel {np.median(medians):.1f} ({medians.min():.1f} to {medians.max():.1f})",
+        f"good {good.mean():.1%}, masked {(mask != 0).mean():.1%}, without ivar {(~(ivar > 0)).mean():.1%}",
+    ]
+    if nonfinite.any():
+        parts.append(f"{int(nonfinite.sum()):,} pixels NaN or infinite")
+    if dark:
+        parts.append(f"{dark:,} rows without a good pixel")
+    return "; ".join(parts)
+
+
+def _span(found: Guess, arm: Arm) -> str:
+    grid = arm.grid
+    if isinstance(grid, Basis):
+        return f"{grid.pixels} coefficients"
+    if isinstance(grid, Waves):
+        wave = tensor(found.spectra, f"wave_{arm.name}")
+        if not np.isfinite(wave).any():
+            return f"at most {grid.pixels:,} pixels, none there"
+        return (
+            f"{np.nanmin(wave):.1f} to {np.nanmax(wave):.1f} A, each row its own, at most {grid.pixels:,} px"
+        )
+    spacing = f"steps of {grid.step:g} {'A' if grid.spacing == 'linear' else 'in log10 A'}"
+    return f"{grid.low:.1f} to {grid.high:.1f} A in {spacing}, {grid.pixels:,} px"
+
+
+def _models(found: Guess) -> tuple[list[str], list[tuple[str, str]]]:
+    """The models that can read the survey; of the others, why not the DESI ones say nothing new."""
+    able, unable = [], []
+    for name, architecture in MODELS.items():
+        try:
+            handshake(architecture, found.survey.name, found.survey.spectrograph)
+            able.append(name)
+        except PlanError as error:
+            unable.append((name, str(error)))
+    return able, [] if able else unable
