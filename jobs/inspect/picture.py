@@ -49,8 +49,8 @@ def _before(axes: Axes, found: Guess, row: int) -> None:
     """The pixels as they are in the file, the bad ones as ticks at the foot."""
     levels = []
     for arm, colour in zip(found.survey.arms, COLOURS * len(found.survey.arms), strict=False):
-        flux, ivar, mask = (array[row : row + 1] for array in arrays(found.spectra, arm))
-        good_flux, good_ivar, _ = (x[0] for x in clean(flux, ivar, mask))
+        flux_NP, ivar_NP, _ = clean(*arrays(found.spectra.slice(row, 1), arm))
+        good_flux, good_ivar = flux_NP[0], ivar_NP[0]
         x, good = _place(found, arm, row), good_ivar > 0
         sigma = np.divide(1, np.sqrt(good_ivar), out=np.zeros_like(good_ivar), where=good)
         axes.plot(x, np.where(good, good_flux, np.nan), color=colour, lw=0.6, label=arm.name)
