@@ -141,4 +141,8 @@ def _warnings(spec: RunSpec, card: Card, shards: Sequence[Shard]) -> list[str]:
             f"sampling differs from the one that bundle {card.name} was calibrated with "
             f"(draws = {card.sampling.draws}, seed = {card.sampling.seed}): flag UNCALIBRATED is set"
         )
+    if card.support_threshold is None:
+        warnings.append(
+            f"bundle {card.name} has no support_threshold: which spectra are UNLIKE_TRAINING cannot be told"
+        )
     return warnings

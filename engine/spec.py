@@ -7,22 +7,56 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    ValidationError,
+    model_validator,
+)
 
 from engine.errors import SpecError
 
-# Absolute from the start: workers may stand in another folder than the driver.
-Place: TypeAlias = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+def _not_blank(path: object) -> object:
+    if isinstance(path, str) and not path.strip():
+        raise ValueError('an empty path; name the place (the current folder is ".")')
+    return path
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError:
+        raise ValueError(f"{path}: there is no such home folder; write the path in full") from None
+
+
+def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)}: named more than once; name each once")
+    return names
+
+
+def _text(root: object) -> object:
+    return str(root) if isinstance(root, Path) else _not_blank(root)
 
 
 def _root(root: str) -> str:
     """An address such as s3://bucket/prefix as it is, a folder as an absolute path."""
-    return root if "://" in root else str(Path(root).expanduser().absolute())
+    return root if "://" in root else str(_absolute(Path(root)))
 
 
-Root: TypeAlias = Annotated[str, BeforeValidator(str), AfterValidator(_root)]
+# Absolute from the start: workers may stand in another folder than the driver.
+Place: TypeAlias = Annotated[Path, BeforeValidator(_not_blank), AfterValidator(_absolute)]
+Root: TypeAlias = Annotated[str, BeforeValidator(_text), AfterValidator(_root)]
+Names: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_unique)]
+# What torch, numpy and a signed 64-bit column all take.
+Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Frozen(BaseModel):
@@ -36,10 +70,19 @@ class Select(Frozen):
 
     by: Literal["targets", "spectype", "ids", "all"] = "targets"
     """targets: the survey's star target bits; spectype: Redrock's class; ids: a list; all: every row."""
-    spectype: tuple[str, ...] = ("STAR",)
+    spectype: Names = ("STAR",)
     """Redrock classes to keep when by = "spectype"."""
     path: Place | None = None
     """Parquet, CSV or FITS table with the id column (DESI: targetid) when by = "ids"."""
+
+    @model_validator(mode="after")
+    def _every_key_counts(self) -> Self:
+        for key, by in (("path", "ids"), ("spectype", "spectype")):
+            if key in self.model_fields_set and self.by != by:
+                raise ValueError(
+                    f'{key} counts only with by = "{by}", and by = "{self.by}"; change one of them'
+                )
+        return self
 
 
 class Velocity(Frozen):
@@ -49,6 +92,15 @@ class Velocity(Frozen):
     """rvtab: an mwsall FITS file; redrock: the file beside each coadd; table: Parquet; none: no shift."""
     path: Place | None = None
     """The file, for rvtab and table. A table has the survey's id, rv [km/s] and optionally rv_err."""
+
+    @model_validator(mode="after")
+    def _every_key_counts(self) -> Self:
+        if self.path is not None and self.source not in ("rvtab", "table"):
+            raise ValueError(
+                f'path counts only with from = "rvtab" or "table", and from = "{self.source}"; '
+                "change one of them"
+            )
+        return self
 
 
 class Storage(Frozen):
@@ -124,7 +176,7 @@ class Sampling(Frozen):
 
     draws: int = Field(default=100, ge=2, le=10_000)
     """K, the number of dropout draws per network."""
-    seed: int = Field(default=1, ge=0, lt=2**63)
+    seed: Seed = 1
     """Key of the counter-based generator."""
     precision: Literal["float32"] = "float32"
     """Arithmetic of the network."""
@@ -198,12 +250,20 @@ class LabelTable(Frozen):
 
     path: Place
     """Parquet table with the survey's key columns or a part of them, and one column per label."""
-    key: tuple[str, ...] = Field(min_length=1)
+    key: Names
     """Columns that join the table to the spectra."""
-    names: tuple[str, ...] = Field(min_length=1)
+    names: Names
     """Labels in the order of the network's outputs; errors are read from e_<name> where present."""
-    error_floor: dict[str, float] = {}
+    error_floor: dict[str, PositiveFloat] = {}
     """Added in quadrature to the label's error, in the label's unit. Labels without errors need one."""
+
+    @model_validator(mode="after")
+    def _floors_of_labels(self) -> Self:
+        if strange := sorted(self.error_floor.keys() - set(self.names)):
+            raise ValueError(
+                f"error_floor of {', '.join(strange)}: not among names; add it there or leave it out"
+            )
+        return self
 
 
 class Cuts(Frozen):
@@ -224,8 +284,16 @@ class Split(Frozen):
     """Share that calibrates the errors."""
     test: float = Field(default=0.15, gt=0, lt=0.5)
     """Share that is only ever reported on."""
-    seed: int = Field(default=1, ge=0)
+    seed: Seed = 1
     """Salt of the hash."""
+
+    @model_validator(mode="after")
+    def _some_are_left(self) -> Self:
+        if (share := self.validation + self.calibration + self.test) >= 1:
+            raise ValueError(
+                f"validation, calibration and test take {share:.2f} of all stars; leave some to learn"
+            )
+        return self
 
 
 class NetworkSpec(Frozen):
@@ -252,7 +320,7 @@ class Training(Frozen):
     """Decoupled weight decay (AdamW)."""
     noise: float = Field(default=1.0, ge=0)
     """Augmentation: extra noise drawn from each pixel's own ivar, times a factor uniform in [0, noise]."""
-    seed: int = Field(default=1, ge=0)
+    seed: Seed = 1
     """Initial weights, batch order, augmentation."""
 
 
@@ -308,16 +376,28 @@ def load(path: Path, kind: type[S]) -> S:
 
     SpecError names the file, every offending key, and what was expected.
     """
+    plain = _toml(path)
     try:
-        plain = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Read as JSON, lists become tuples and text paths. Strictly, no text becomes a number: TOML has both.
+        return kind.model_validate_json(json.dumps(plain, default=_refuse_date), strict=True)
+    except ValidationError as error:
+        raise SpecError(f"{path}:\n{complaints(error, kind)}") from None
+    except TypeError as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        # Editors on Windows begin a file with a byte order mark, which is no TOML.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise SpecError(f"{path}: there is no such file; `abundant demo` writes an example spec") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SpecError(f"{path}: not a readable TOML file: {error}") from error
-    try:
-        return kind.model_validate(plain)
-    except ValidationError as error:
-        raise SpecError(f"{path}:\n{complaints(error, kind)}") from None
+
+
+def _refuse_date(value: object) -> None:
+    raise TypeError(f'{value} is a date or time, which no key takes; write "{value}" if it is text')
 
 
 def complaints(error: ValidationError, kind: type[Frozen]) -> str:
@@ -329,17 +409,23 @@ def _complaint(item: Any, kind: type[Frozen]) -> str:
     where = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         return f"  {where}: unknown key; {_known(item['loc'][:-1], kind)}"
-    return (
-        f"  {where}: {item['msg'].lower()} (got {item['input']!r})"
-        if item["type"] != "missing"
-        else f"  {where}: missing"
-    )
+    if item["type"] == "missing":
+        return f"  {where}: missing"
+    if item["type"] == "value_error":
+        return f"  {where}: {item['ctx']['error']}"
+    message = item["msg"]
+    return f"  {where}: {message[0].lower()}{message[1:]} (got {item['input']!r})"
 
 
 def _known(section: tuple[Any, ...], kind: type[Frozen]) -> str:
     record: Any = kind
     for part in section:
-        # A list of records (the labels of a card) has no name for its members.
-        record = record.model_fields[part].annotation if isinstance(part, str) else get_args(record)[0]
+        # The members of a list of records (the labels of a card) have a number instead of a name.
+        record = _record(record.model_fields[part].annotation) if isinstance(part, str) else record
     names = sorted(f.alias or name for name, f in record.model_fields.items())
     return f"known here: {', '.join(names)}"
+
+
+def _record(annotation: Any) -> Any:
+    """The record in `Record`, `Record | None` or `tuple[Record, ...]`."""
+    return get_args(annotation)[0] if get_args(annotation) else annotation

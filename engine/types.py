@@ -169,13 +169,16 @@ class Shard:
     """One input file, as the index knows it; or a group of tiny ones, whose rows follow each other.
 
     `problem` says why the file cannot be read; its tasks then fail with that reason and nothing else
-    is affected. `rows` is what could still be learned of such a file, often 0.
+    is affected. `rows` is what could still be learned of such a file, often 0. The fingerprints are of
+    the content that was planned with: of this file, and of the one that is read beside it ("" for none).
     """
 
     path: str
     size: int
     rows: int
     shard_id: str
+    fingerprint: str = ""
+    fingerprint_beside: str = ""
     extents: Mapping[str, Extent] = field(default_factory=dict)
     problem: str | None = None
     members: tuple[Member, ...] = ()

@@ -16,6 +16,7 @@ def run_simulation(
     """Write a simulated survey and return its truth table; InputError for what cannot be simulated."""
     if survey != "desi":
         raise InputError(f"cannot simulate {survey!r}; known: desi")
+    given = _labels(labels)
     written = 0
     with bars(Simulating=stars) as [progress]:
 
@@ -26,10 +27,8 @@ def run_simulation(
 
         try:
             truth = simulate_desi(
-                folder, stars=stars, seed=seed, labels=_labels(labels), resolution=resolution, on_file=on_file
+                folder, stars=stars, seed=seed, labels=given, resolution=resolution, on_file=on_file
             )
-        except ValueError as error:
-            raise InputError(str(error)) from error
         except OSError as error:
             raise InputError(f"{folder}: cannot be written: {error}") from error
     say(f"{stars:,} stars in {folder}; what is true of them: {truth}")
@@ -40,6 +39,6 @@ def _labels(path: Path | None) -> pa.Table | None:
     if path is None:
         return None
     try:
-        return pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
+        return pq.ParquetFile(path).read()
+    except (OSError, pa.ArrowException) as error:
         raise InputError(f"--labels {path}: cannot be read as Parquet: {error}") from error

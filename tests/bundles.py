@@ -21,8 +21,12 @@ def write_bundle(
     seed: int = 0,
     architecture: str = "desi_mlp_4",
     hidden: tuple[int, ...] = (32, 16, 16, 8),
+    support_threshold: float | None = None,
 ) -> Path:
-    """A small MLP with the labels teff, logg, fe_h, mg_h and mg_fe; uncalibrated where sampling is None."""
+    """A small MLP with the labels teff, logg, fe_h, mg_h and mg_fe; uncalibrated where sampling is None.
+
+    With a support_threshold it also says how far a spectrum is from a subspace of two components.
+    """
     model = MODELS[architecture]
     hyper = model.hyper.model_copy(update={"hidden": hidden, "dropout": 0.1})
     torch.manual_seed(seed)
@@ -32,6 +36,9 @@ def write_bundle(
     arrays |= {"pixel.centre": np.ones(pixels, np.float32), "pixel.scale": np.full(pixels, 0.2, np.float32)}
     centre, scale = np.array(list(CENTRES.values()), np.float32).T
     arrays |= {"label.centre": centre, "label.scale": scale}
+    if support_threshold is not None:
+        parts = {"mean": (pixels,), "components": (2, pixels), "scatter": (pixels,)}
+        arrays |= {f"support.{name}": np.full(shape, 0.1, np.float32) for name, shape in parts.items()}
     card = Card(
         name="random",
         architecture=architecture,
@@ -41,6 +48,7 @@ def write_bundle(
         sampling=sampling,
         labels=tuple(_label(name, sampling is not None) for name in (*CENTRES, "mg_fe")),
         derived=(DerivedCard(name="mg_fe", minuend="mg_h", subtrahend="fe_h"),),
+        support_threshold=support_threshold,
         weights_sha256="",
     )
     save_bundle(folder, card, arrays)

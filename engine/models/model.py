@@ -6,16 +6,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from engine.columns import catalog_columns, describe_label
 from engine.errors import BundleError
 from engine.models import MODELS
 from engine.models.architecture import Architecture
-from engine.models.bundle import load_card, load_weights
+from engine.models.arrays import check_arrays, expected_arrays
+from engine.models.bundle import WEIGHTS, load_card, load_weights
 from engine.models.card import Card
 from engine.prepare.scale import Affine
-from engine.spec import Sampling
+from engine.spec import Sampling, complaints
 from engine.support import LEAST_GOOD_FRACTION, Subspace
 from engine.types import Column, Derived, Floats, Inputs, Label, Normalised, Spectrograph
 
@@ -58,26 +60,22 @@ def load_model(
     card = load_card(folder)
     arrays = load_weights(folder, card)
     architecture = architecture_of(card)
-    try:
-        labels = labels_of(card, calibrated=card.sampling == sampling)
-        outputs = len(card.labels) - len(card.derived)
-        networks = tuple(_network(card, architecture, arrays, outputs, k) for k in range(card.members))
-        pixel_scale = Affine(centre=arrays["pixel.centre"], scale=arrays["pixel.scale"])
-        label_scale = Affine(centre=arrays["label.centre"], scale=arrays["label.scale"])
-        subspace = _subspace(card, arrays, pixel_scale)
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise BundleError(f"{folder}: weights and card do not fit together: {error}") from error
+    networks = tuple(_skeleton(card, architecture) for _ in range(card.members))
+    pixels = architecture.input.grid.pixels
+    check_arrays(str(folder / WEIGHTS), arrays, expected_arrays(card, networks[0], pixels))
+    labels = labels_of(card, calibrated=card.sampling == sampling)
+    pixel_scale = Affine(centre=arrays["pixel.centre"], scale=arrays["pixel.scale"])
     model = Model(
         architecture=architecture,
         spectrograph=spectrograph,
         pixel_scale=pixel_scale,
-        label_scale=label_scale,
+        label_scale=Affine(centre=arrays["label.centre"], scale=arrays["label.scale"]),
         labels=labels,
         derived=tuple(Derived(**item.model_dump()) for item in card.derived),
         columns=catalog_columns(keys, labels),
-        subspace=subspace,
+        subspace=_subspace(card, arrays, pixel_scale),
     )
-    return model, networks
+    return model, tuple(_filled(network, arrays, member) for member, network in enumerate(networks))
 
 
 def architecture_of(card: Card) -> Architecture:
@@ -93,10 +91,6 @@ def labels_of(card: Card, calibrated: bool) -> tuple[Label, ...]:
     labels = []
     for item in card.labels:
         unit, ucd, _ = describe_label(item.name)
-        if unit != item.unit:
-            raise BundleError(
-                f"{card.name}: label {item.name} is in {item.unit!r}, this program has it in {unit!r}"
-            )
         labels.append(
             Label(
                 name=item.name,
@@ -129,14 +123,21 @@ def finite_scale(pixel_scale: Affine) -> Floats:
     return np.where(np.isfinite(pixel_scale.scale), pixel_scale.scale, np.float32(0))
 
 
-def _network(
-    card: Card, architecture: Architecture, arrays: dict[str, np.ndarray], outputs: int, member: int
-) -> nn.Sequential:
-    hyper = architecture.hyper.model_validate(card.hyper)
-    network = architecture.build(hyper, architecture.input.grid.pixels, outputs)
-    prefix = f"network.{member}."
+def _skeleton(card: Card, architecture: Architecture) -> nn.Sequential:
+    """The card's network without memory for its weights; BundleError for hyper-parameters it cannot have."""
+    try:
+        hyper = architecture.hyper.model_validate(card.hyper)
+    except ValidationError as error:
+        complaint = complaints(error, type(architecture.hyper))
+        raise BundleError(f"{card.name}: hyper-parameters on its card:\n{complaint}") from None
+    with torch.device("meta"):
+        return architecture.build(hyper, architecture.input.grid.pixels, card.outputs)
+
+
+def _filled(network: nn.Sequential, arrays: dict[str, np.ndarray], member: int) -> nn.Sequential:
+    """A skeleton with the weights of one member of the ensemble."""
     state = {
-        k.removeprefix(prefix): torch.from_numpy(v.copy()) for k, v in arrays.items() if k.startswith(prefix)
+        name: torch.from_numpy(arrays[f"network.{member}.{name}"].copy()) for name in network.state_dict()
     }
-    network.load_state_dict(state)
+    network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import torch
 
+from engine.errors import PlanError
 from engine.plan import Plan
 from engine.runtime.worker import read_batch, start_worker
 from engine.spec import Profile
@@ -12,10 +13,20 @@ from engine.types import Receipt, Sink
 
 
 def execute_local(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Receipt]:
-    """Receipts of the plan's tasks, in their order."""
-    device = torch.device("cuda" if profile.gpus > 0 else "cpu")
-    worker = start_worker(plan.spec, sink, device)
+    """Receipts of the plan's tasks, in their order; PlanError where the profile asks for a GPU in vain."""
+    worker = start_worker(plan.spec, sink, _device(profile))
     for task in plan.tasks:
         start = time.perf_counter()
         batch = read_batch(plan.spec, task)
         yield worker.label(batch, time.perf_counter() - start)
+
+
+def _device(profile: Profile) -> torch.device:
+    if profile.gpus == 0:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise PlanError(
+            f"gpus = {profile.gpus:g}, but torch sees no CUDA device here; run without `gpus` in the profile "
+            "or check the driver, CUDA_VISIBLE_DEVICES, and that torch was installed with CUDA"
+        )
+    return torch.device("cuda")

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import pyarrow as pa
@@ -29,10 +29,11 @@ NO_PROGRESS_S = 300
 class SpectraSource(Datasource):
     """One read task, and one block, per task of the plan."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, fused: bool) -> None:
         super().__init__()
         self._spec = plan.spec
         self._tasks = plan.tasks
+        self._fused = fused
 
     def estimate_inmemory_data_size(self) -> int:
         """Bytes of all arrays."""
@@ -45,17 +46,19 @@ class SpectraSource(Datasource):
         data_context: DataContext | None = None,  # noqa: ARG002
     ) -> list[ReadTask]:
         """A read task per task, whatever parallelism Ray would like: a block must be exactly one task."""
-        return [_read_task(self._spec, task) for task in self._tasks]
+        return [_read_task(self._spec, task, self._fused) for task in self._tasks]
 
 
 def _block_bytes(spec: RunSpec, task: Task) -> int:
     return max(1, (task.stop - task.start) * survey_of(spec.survey).row_bytes)
 
 
-def _read_task(spec: RunSpec, task: Task) -> ReadTask:
+def _read_task(spec: RunSpec, task: Task, fused: bool) -> ReadTask:
     def read() -> Iterator[pa.Table]:
         started = time.perf_counter()
         try:
+            if fused:
+                check_fused()
             yield pack(read_batch(spec, task), started)
         except AbundantError as error:
             yield pack_outcome(error)
@@ -64,6 +67,15 @@ def _read_task(spec: RunSpec, task: Task) -> ReadTask:
         num_rows=1, size_bytes=_block_bytes(spec, task), input_files=(task.shard.path,), exec_stats=None
     )
     return ReadTask(read, about)
+
+
+def check_fused() -> None:
+    """RunError, before the first spectrum is read, where a read is not done by the actor that labels it."""
+    if ray.get_runtime_context().get_actor_id() is None:
+        raise RunError(
+            "Ray Data did not fuse read and actor, so spectra would pass through the object store; run with "
+            'runtime = "local", or with the version of Ray that this program was installed with'
+        )
 
 
 class Labeller:
@@ -91,17 +103,15 @@ def execute_ray_data(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Recei
     """Receipts of the plan's tasks as they are done, in any order.
 
     With the same CPUs for reader and actor, and no GPU, Ray fuses both: spectra never enter the object
-    store. With a GPU on the actor the read stays on CPU tasks and overlaps. RunError if the fusion
-    that should happen does not.
+    store. With a GPU on the actor the read stays on CPU tasks and overlaps. PlanError where the cluster
+    cannot hold the profile's actors; RunError if the fusion that should happen does not.
     """
     if not plan.tasks:
         return
     connect(profile)
-    dataset = _pipeline(plan, sink, profile)
-    for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
+    for batch in _pipeline(plan, sink, profile).iter_batches(batch_size=None, batch_format="pyarrow"):
         table = pa.table(batch)
         yield from map(unpack_outcome, table["kind"].to_pylist(), table["content"].to_pylist())
-    _check_fused(dataset, profile)
 
 
 def connect(profile: Profile) -> None:
@@ -114,28 +124,53 @@ def connect(profile: Profile) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    ray.init(
-        object_store_memory=profile.object_store,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
+    try:
+        ray.init(
+            object_store_memory=profile.object_store,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except (ConnectionError, ValueError) as error:
+        raise PlanError(
+            f"Ray cannot be joined or started: {error}\nCheck RAY_ADDRESS (now "
+            f"{os.environ.get('RAY_ADDRESS', 'not set')}) and `object_store` in the profile, which is for a "
+            "cluster that is started here"
+        ) from error
 
 
 def pool_size(profile: Profile) -> int:
     """Actors to start; PlanError when the cluster cannot hold them, instead of Ray's silent wait."""
-    total = ray.cluster_resources()
-    fit = int(total.get("CPU", 0) / profile.cpus)
-    if profile.gpus > 0:
-        # Readers need CPUs beside the actors that hold GPUs.
-        fit = min(fit - 1, int(total.get("GPU", 0) / profile.gpus))
-    size = profile.actors or fit
-    if not 1 <= size <= fit:
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
+    have = f"a cluster with {cpus:g} CPUs and {gpus:g} GPUs"
+    if profile.gpus > 0 and gpus == 0:
         raise PlanError(
-            f"{size} actors of {profile.cpus:g} CPUs and {profile.gpus:g} GPUs do not fit a cluster with "
-            f"{total.get('CPU', 0):g} CPUs and {total.get('GPU', 0):g} GPUs; lower `actors` in the profile"
+            f"gpus = {profile.gpus:g}, but {have} has no GPU; run without `gpus` in the profile, or elsewhere"
         )
-    return size
+    fit = _actors_that_fit(nodes, profile)
+    each = f"of {profile.cpus:g} CPUs and {profile.gpus:g} GPUs"
+    if fit < 1:
+        beside = " beside its reader" if profile.gpus > 0 else ""
+        raise PlanError(
+            f"not one actor {each} fits{beside} on a node of {have}; lower `cpus` or `gpus` in the profile"
+        )
+    if profile.actors is not None and profile.actors > fit:
+        raise PlanError(
+            f"{profile.actors} actors {each} do not fit {have}; "
+            f"lower `actors` in the profile to at most {fit}"
+        )
+    return profile.actors or fit
+
+
+def _actors_that_fit(nodes: Sequence[Mapping[str, float]], profile: Profile) -> int:
+    """Actors that the nodes can hold, each on one of them."""
+    by_cpu = [int(node.get("CPU", 0) / profile.cpus) for node in nodes]
+    if profile.gpus == 0:
+        return sum(by_cpu)
+    by_gpu = [int(node.get("GPU", 0) / profile.gpus) for node in nodes]
+    # Readers need CPUs beside the actors that hold GPUs.
+    return min(sum(by_cpu) - 1, sum(map(min, by_cpu, by_gpu)))
 
 
 def _pipeline(plan: Plan, sink: Sink, profile: Profile) -> Dataset:
@@ -145,7 +180,9 @@ def _pipeline(plan: Plan, sink: Sink, profile: Profile) -> Dataset:
     context.execution_no_progress_timeout_s = NO_PROGRESS_S
     size = min(pool_size(profile), len(plan.tasks))
     spectra = ray.data.read_datasource(
-        SpectraSource(plan), override_num_blocks=len(plan.tasks), num_cpus=profile.cpus
+        SpectraSource(plan, fused=profile.gpus == 0),
+        override_num_blocks=len(plan.tasks),
+        num_cpus=profile.cpus,
     )
     return spectra.map_batches(
         Labeller,
@@ -157,8 +194,3 @@ def _pipeline(plan: Plan, sink: Sink, profile: Profile) -> Dataset:
         num_cpus=profile.cpus,
         num_gpus=profile.gpus or None,
     )
-
-
-def _check_fused(dataset: Dataset, profile: Profile) -> None:
-    if profile.gpus == 0 and "->MapBatches(Labeller)" not in dataset.stats():
-        raise RunError(f"Ray Data did not fuse read and actor; its operators were:\n{dataset.stats()}")

@@ -6,7 +6,9 @@ Band heads (Å, vacuum within 1 Å) after Pearse & Gaydon 1976 and, for TiO and 
 Legend: N stars, P pixels, B bands, H hydrogen lines.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,12 @@ from engine.simulate.labels import LabelArray, column
 from engine.simulate.opacity import Layer, continuum_of, theta_of
 
 FloatArray = npt.NDArray[np.float64]
+Levels: TypeAlias = tuple[tuple[int, int], ...]
+
+OPTICAL_LEVELS: Final[Levels] = tuple(
+    [(2, upper) for upper in range(3, 17)] + [(3, upper) for upper in range(8, 18)]
+)
+"""Lower and upper level of the Balmer and Paschen lines in DESI's range."""
 
 _RYDBERG = 1.0967758e-3
 # Width scale of hydrogen lines and of their Stark wings, set by H-alpha and H-beta of the Sun and of Procyon.
@@ -109,11 +117,13 @@ MOLECULES = {
 }
 
 
-def molecule_strengths(layer: Layer, labels_NL: LabelArray) -> FloatArray:
-    """Saturating strengths [N, B] of the molecules in the order of MOLECULES; 0.7 where log strength is 0."""
+def molecule_strengths(
+    layer: Layer, labels_NL: LabelArray, molecules: Mapping[str, Molecule] = MOLECULES
+) -> FloatArray:
+    """Saturating strengths [N, B] of the molecules in their order; 0.7 where log strength is 0."""
     cool_N = 5040.0 / layer.teff_N - 5040.0 / 5772
-    log_NB = np.empty((len(labels_NL), len(MOLECULES)))
-    for index, molecule in enumerate(MOLECULES.values()):
+    log_NB = np.empty((len(labels_NL), len(molecules)))
+    for index, molecule in enumerate(molecules.values()):
         log_N = molecule.solar + molecule.temperature * cool_N + molecule.gravity * (layer.logg_N - 4.44)
         log_N -= 1.6 * molecule.temperature * np.maximum(5040.0 / layer.teff_N - molecule.fades, 0)
         log_NB[:, index] = log_N + sum(
@@ -122,10 +132,12 @@ def molecule_strengths(layer: Layer, labels_NL: LabelArray) -> FloatArray:
     return np.log1p(10**log_NB)
 
 
-def molecule_profiles(wavelength_P: FloatArray) -> FloatArray:
+def molecule_profiles(
+    wavelength_P: FloatArray, molecules: Mapping[str, Molecule] = MOLECULES
+) -> FloatArray:
     """Optical depth [B, P] of each molecule at unit strength: sharp heads, tails, rotational ripples."""
     profiles = []
-    for molecule in MOLECULES.values():
+    for molecule in molecules.values():
         total_P = np.zeros_like(wavelength_P)
         for head, reach, weight in molecule.bands:
             distance_P = (wavelength_P - head) * np.sign(reach)
@@ -157,21 +169,20 @@ def haze_profiles(wavelength_P: FloatArray) -> FloatArray:
     return np.stack([haze_P, jump_P])
 
 
-def hydrogen_lines() -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Vacuum wavelength (Å), lower level and upper level [H] of the Balmer and Paschen lines in range."""
-    levels = [(2, upper) for upper in range(3, 17)] + [(3, upper) for upper in range(8, 18)]
-    lower_H, upper_H = (np.array(level, dtype=np.float64) for level in zip(*levels, strict=True))
+def hydrogen_lines(levels: Levels = OPTICAL_LEVELS) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Vacuum wavelength (Å), lower level and upper level [H] of hydrogen lines."""
+    lower_H, upper_H = np.array(levels, dtype=np.float64).reshape(-1, 2).T
     return 1 / (_RYDBERG * (lower_H**-2 - upper_H**-2)), lower_H, upper_H
 
 
-def hydrogen_widths(layer: Layer) -> tuple[FloatArray, FloatArray]:
+def hydrogen_widths(layer: Layer, levels: Levels = OPTICAL_LEVELS) -> tuple[FloatArray, FloatArray]:
     """Core widths (Å) and Stark wing strengths (Å^2.5) [N, H]; oscillator strengths after Kramers.
 
     The population of the lower level over H- falls as 1 / Pe, the Stark wings grow as Pe: the wings are a
     thermometer that does not feel gravity (Gray 2005, ch. 13). The square root stands for the depth of an
     atmosphere: as the wings grow they form higher, where it is cooler, and one layer would overstate that.
     """
-    wavelength_H, lower_H, upper_H = hydrogen_lines()
+    wavelength_H, lower_H, upper_H = hydrogen_lines(levels)
     loggf_H = np.log10(3.1 / (lower_H**3 * upper_H**3) * (lower_H**-2 - upper_H**-2) ** -3)
     excitation_H = 13.598 * (1 - lower_H**-2)
     theta_NH = theta_of(layer, excitation_H)

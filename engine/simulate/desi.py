@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from engine.errors import InputError
 from engine.simulate.files import write_coadd, write_redrock
 from engine.simulate.labels import LabelArray, draw_labels, labels_from_table
 from engine.simulate.plan import FilePlan, plan_files
@@ -42,9 +43,12 @@ def simulate_desi(
     is told of each coadd written and how many stars it holds. The same arguments give the same bytes, file
     by file, whatever was written before; memory does not grow with `stars`.
 
-    ValueError for a root that holds another survey, real or simulated, for counts that are not positive, and
-    for a labels table that is too short, lacks a column or goes beyond what can be simulated.
+    InputError for a root that is a file or holds another survey, real or simulated, for counts that are not
+    positive, a negative seed, and a labels table that is too short, lacks a column or goes beyond what can be
+    simulated; nothing is written then.
     """
+    if seed < 0:
+        raise InputError(f"seed = {seed}: give 0 or a positive number")
     plans = plan_files(stars, stars_per_file)
     given_NL = _check_labels(labels, stars)
     settings = {"stars": stars, "seed": seed, "resolution": resolution, "stars_per_file": stars_per_file}
@@ -90,7 +94,7 @@ def _check_labels(labels: pa.Table | None, stars: int) -> LabelArray | None:
     if labels is None:
         return None
     if labels.num_rows < stars:
-        raise ValueError(
+        raise InputError(
             f"the labels table has {labels.num_rows} rows for {stars} stars: add rows or lower stars"
         )
     return labels_from_table(labels.slice(0, stars))
@@ -114,20 +118,29 @@ def _label_source(seed: int, given_NL: LabelArray | None) -> LabelSource:
 
 
 def _claim(root: Path, settings: dict[str, object]) -> None:
-    """Leave the settings in the root, or find the same ones there; ValueError for anything else."""
+    """Leave the settings in the root, or find the same ones there; InputError for anything else."""
     path = root / _SETTINGS_FILE
+    if root.exists() and not root.is_dir():
+        raise InputError(f"{root} is a file: choose another folder")
     if path.exists():
-        found = json.loads(path.read_text())
-        if found != settings:
-            changed = sorted(key for key in settings if found.get(key) != settings[key])
-            raise ValueError(
-                f"{root} holds a simulated survey with other {', '.join(changed)}: "
-                "choose another folder or remove this one"
-            )
+        _check_same(path, settings)
         return
     if (root / "healpix").exists() or (root / "truth.parquet").exists():
-        raise ValueError(f"{root} holds a survey that was not simulated here: choose another folder")
+        raise InputError(f"{root} holds a survey that was not simulated here: choose another folder")
     root.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(settings, indent=1) + "\n")
     temporary.replace(path)
+
+
+def _check_same(path: Path, settings: dict[str, object]) -> None:
+    try:
+        found = dict(json.loads(path.read_text()))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}): choose another folder or remove this one") from error
+    if found != settings:
+        changed = sorted(key for key in settings if found.get(key) != settings[key])
+        raise InputError(
+            f"{path.parent} holds a simulated survey with other {', '.join(changed)}: "
+            "choose another folder or remove this one"
+        )

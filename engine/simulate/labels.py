@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from engine.errors import InputError
+
 LABELS: Final = (
     "teff",
     "logg",
@@ -69,24 +71,37 @@ def draw_labels(rng: np.random.Generator, stars: int) -> LabelArray:
 def labels_from_table(table: pa.Table) -> LabelArray:
     """Labels [N, L] of a table; an absent [X/H] column is taken as [Fe/H], so [X/Fe] = 0.
 
-    ValueError when teff, logg or fe_h is absent, or a value is missing or beyond what can be simulated.
+    InputError when teff, logg or fe_h is absent, a column is there twice or holds no numbers, or a value is
+    missing or beyond what can be simulated.
     """
-    absent = [name for name in REQUIRED if name not in table.column_names]
-    if absent:
-        raise ValueError(f"the labels table lacks {', '.join(absent)}: add these columns (K, dex)")
-    chosen = [name if name in table.column_names else "fe_h" for name in LABELS]
-    columns = [table[name].cast(pa.float32()).to_numpy() for name in chosen]
+    if absent := [name for name in REQUIRED if name not in table.column_names]:
+        raise InputError(
+            f"the labels table lacks {', '.join(absent)}: add these columns (K, log(cm/s2), dex)"
+        )
+    columns = [_numbers(table, name if name in table.column_names else "fe_h") for name in LABELS]
     labels_NL = np.stack(columns, axis=1).astype(np.float32)
     for index, name in enumerate(LABELS):
         low, high = _LIMITS.get(name, _ABUNDANCE_LIMITS)
         bad = ~((labels_NL[:, index] >= low) & (labels_NL[:, index] <= high))
         if bad.any():
             row = int(np.argmax(bad))
-            raise ValueError(
-                f"labels table: {chosen[index]} of row {row} is {labels_NL[row, index]}, "
-                f"outside {low}..{high}: drop {int(bad.sum())} such rows"
+            source = name if name in table.column_names else f"fe_h (taken for {name})"
+            value = labels_NL[row, index]
+            what = "missing" if np.isnan(value) else f"{value:g}, outside {low:g}..{high:g}"
+            raise InputError(
+                f"labels table: {source} of row {row} is {what}: drop {int(bad.sum())} such rows"
             )
     return labels_NL
+
+
+def _numbers(table: pa.Table, name: str) -> LabelArray:
+    """A column as float32, NaN where it is NULL."""
+    if table.column_names.count(name) > 1:
+        raise InputError(f"labels table: column {name} is there twice: rename one")
+    kind = table.schema.field(name).type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise InputError(f"labels table: column {name} is {kind}, not numbers: store it as float32")
+    return table[name].cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy().astype(np.float32)
 
 
 def _draw_magnesium(

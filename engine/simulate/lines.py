@@ -7,6 +7,7 @@ were written down rounded and not checked entry by entry: they shape test spectr
 Legend: L lines.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -31,6 +32,7 @@ class Element:
 ELEMENTS = {
     symbol: Element(abundance=abundance, ionization=ionization, neutral=neutral, ion=ion, follows=follows)
     for symbol, abundance, ionization, neutral, ion, follows in (
+        ("Li", 1.05, 5.39, 0.32, 0.00, "fe_h"),
         ("C", 8.43, 11.26, 0.95, 0.78, "c_h"),
         ("O", 8.69, 13.62, 0.94, 0.60, "mg_h"),
         ("Na", 6.24, 5.14, 0.31, 0.00, "na_h"),
@@ -217,8 +219,13 @@ class LineList:
 
 @cache
 def atomic_lines() -> LineList:
-    """Every atomic line of the simulator except hydrogen, species by species."""
-    rows = [(name.split(), entry.split()) for name, text in _LINES.items() for entry in text.split(",")]
+    """Every atomic line of the optical simulator except hydrogen and lithium, species by species."""
+    return line_list(_LINES)
+
+
+def line_list(lines: Mapping[str, str]) -> LineList:
+    """Lines written as text (air wavelength, excitation, log gf; by species), as columns."""
+    rows = [(name.split(), entry.split()) for name, text in lines.items() for entry in text.split(",")]
     number_L3 = np.array([[float(number) for number in entry] for _, entry in rows])
     return LineList(
         wavelength_L=air_to_vacuum(number_L3[:, 0]),

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from engine.errors import InputError
+
 NSIDE_DEPTH: Final = 6
 PIXELS: Final = 12 * 4**NSIDE_DEPTH
 MOST_STARS: Final = 5_000
@@ -89,17 +91,21 @@ class FilePlan:
 def plan_files(stars: int, stars_per_file: int) -> Iterator[FilePlan]:
     """The files of a survey of `stars` stars, in order; all are full but the last.
 
-    ValueError when stars or stars_per_file is not positive, a file would be too large, or the sky has too few
+    InputError when stars or stars_per_file is not positive, a file would be too large, or the sky has too few
     pixels for the files.
     """
-    if stars < 1 or stars_per_file < 1:
-        raise ValueError(f"stars = {stars}, stars_per_file = {stars_per_file}: give positive numbers")
+    for name, count in (("stars", stars), ("stars_per_file", stars_per_file)):
+        if count < 1:
+            raise InputError(f"{name} = {count}: give a positive number")
     if stars_per_file > MOST_STARS:
-        raise ValueError(f"stars_per_file = {stars_per_file}: at most {MOST_STARS}, or arrays outgrow memory")
+        raise InputError(f"stars_per_file = {stars_per_file}: at most {MOST_STARS}, or arrays outgrow memory")
     files = -(-stars // stars_per_file)
     room = PIXELS // _CYCLE_PIXELS * len(_CYCLE)
     if files > room:
-        raise ValueError(f"{files} files, but the sky holds {room}: raise stars_per_file")
+        raise InputError(
+            f"stars = {stars} would take {files} files, but the sky holds {room}: lower stars to at most "
+            f"{room * stars_per_file}, or raise stars_per_file"
+        )
     return _generate(stars, stars_per_file, files)
 
 

@@ -134,12 +134,17 @@ def shift_to(flux_NP: SpectrumArray, velocity_N: FloatArray, wavelength_Q: Float
     shifted_NQ = np.empty((len(flux_NP), len(wavelength_Q)), dtype=np.float32)
     for row, velocity in enumerate(velocity_N):
         place_Q = (wavelength_Q / (1 + velocity / LIGHT_SPEED) - REST_WAVELENGTH[0]) / REST_STEP
-        left_Q = place_Q.astype(np.int64)
-        t = (place_Q - left_Q).astype(np.float32)
-        before, here, after, beyond = (flux_NP[row].take(left_Q + step) for step in (-1, 0, 1, 2))
-        inner = here * (1 - t) * (t + 1) * (2 - t) / 2 + after * t * (t + 1) * (2 - t) / 2
-        shifted_NQ[row] = inner - t * (1 - t) * (before * (2 - t) + beyond * (t + 1)) / 6
+        shifted_NQ[row] = interpolate(flux_NP[row], place_Q)
     return shifted_NQ
+
+
+def interpolate(flux_P: SpectrumArray, place_Q: FloatArray) -> SpectrumArray:
+    """A spectrum at places [Q] between its pixels: four-point Lagrange interpolation."""
+    left_Q = place_Q.astype(np.int64)
+    t = (place_Q - left_Q).astype(np.float32)
+    before, here, after, beyond = (flux_P.take(left_Q + step) for step in (-1, 0, 1, 2))
+    inner = here * (1 - t) * (t + 1) * (2 - t) / 2 + after * t * (t + 1) * (2 - t) / 2
+    return inner - t * (1 - t) * (before * (2 - t) + beyond * (t + 1)) / 6
 
 
 def _gaussians(center_L: FloatArray, extra: float = 0.0) -> FloatArray:

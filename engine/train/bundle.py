@@ -12,18 +12,16 @@ from pydantic import ValidationError
 from engine.errors import PlanError, SpecError
 from engine.models import MODELS
 from engine.models.architecture import Architecture, handshake
-from engine.models.bundle import save_bundle
+from engine.models.bundle import check_place, save_bundle
 from engine.models.card import Card, DerivedCard, LabelCard
 from engine.prepare.scale import fit_median_iqr
 from engine.spec import Frozen, TrainSpec, complaints
 from engine.surveys import survey_of
+from engine.train.checks import check_stars
 from engine.train.dataset import PARTS, LabelledSpectra, OnShard, read_training_set
 from engine.train.loop import Epoch, fit, to_tensors
 from engine.train.subspace import fit_subspace
 from engine.train.validate import Fitted, derived_labels, judge
-
-# With fewer stars of a label in a part, calibration and test say nothing of it.
-LEAST_STARS = 20
 
 # A pixel that fewer training stars have, at the ends of the grid after the shift to rest, is not used.
 RARE_PIXEL = 0.05
@@ -45,7 +43,7 @@ def train(
     on_shard: OnShard,
     on_epoch: Callable[[Epoch], None],
 ) -> TrainReport:
-    """Read, fit, calibrate and write a bundle; PlanError or SpecError, with the remedy, before the work.
+    """Read, fit, calibrate and write a bundle; InputError, with the remedy, before the first epoch.
 
     The best epoch is chosen on the validation stars, errors are calibrated on the calibration stars,
     and the card reports on the test stars, which nothing else has seen.
@@ -53,11 +51,10 @@ def train(
     architecture, hyper = _architecture(spec)
     survey = survey_of(spec.survey)
     handshake(architecture, survey.name, survey.spectrograph)
-    if spec.bundle.out.exists() and any(spec.bundle.out.iterdir()):
-        raise PlanError(f"bundle.out: {spec.bundle.out} is not empty; choose another folder, or delete it")
+    check_place(spec.bundle.out)
     stars, counts = read_training_set(spec, survey, architecture, on_shard)
     counts |= {part: int((stars.part_N == i).sum()) for i, part in enumerate(PARTS)}
-    _check_counts(spec, stars, counts)
+    check_stars(spec, stars)
     fitted, history = _fit(spec, architecture, hyper, stars, on_epoch)
     card = _card(spec, hyper, counts, history, judge(spec, fitted, stars))
     card = card.model_copy(update={"support_threshold": fitted.subspace.threshold})
@@ -78,22 +75,6 @@ def _architecture(spec: TrainSpec) -> tuple[Architecture, Frozen]:
         return architecture, type(defaults).model_validate(defaults.model_dump() | spec.model.hyper)
     except ValidationError as error:
         raise SpecError(f"model.hyper:\n{complaints(error, type(defaults))}") from None
-
-
-def _check_counts(spec: TrainSpec, stars: LabelledSpectra, counts: dict[str, int]) -> None:
-    if counts["train"] < spec.training.batch:
-        raise PlanError(
-            f"{counts['train']} training stars are fewer than one batch of {spec.training.batch}; "
-            "lower [training] batch or loosen [cuts]"
-        )
-    for i, part in enumerate(PARTS):
-        known_L = stars.known_NL[stars.part_N == i].sum(axis=0)
-        for name, known in zip(spec.labels.names, known_L, strict=True):
-            if known < LEAST_STARS:
-                raise PlanError(
-                    f"fewer than {LEAST_STARS} stars for {part} have label {name}: {known}; "
-                    f"enlarge [split] {part}, loosen [cuts], or leave the label out"
-                )
 
 
 def _fit(

@@ -11,18 +11,19 @@ ONE_SIGMA = 0.682689492137086
 def fit_calibration(residual_N: Floats, raw_N: Floats, label_error_N: Floats) -> tuple[float, float]:
     """Scale and floor for which the residuals look like their errors.
 
-    Gaussian likelihood gives the shape; both are then multiplied so that 68.27 % of the stars, without
-    those beyond five robust sigma, lie within one error. The labels' own errors are part of the residual
-    and are taken out where they are known: what remains is the error of the prediction. Where they alone
-    explain the residuals nothing can be learnt of it, and the raw error stands: (1, 0).
+    Gaussian likelihood gives the shape, without the stars beyond five robust sigma, which would rule it;
+    both are then multiplied so that 68.27 % of all stars lie within one error, since a catalog's user
+    cannot leave those out. The labels' own errors are part of the residual and are taken out where they
+    are known: what remains is the error of the prediction. Where they alone explain the residuals nothing
+    can be learnt of it, and the raw error stands: (1, 0).
     """
     residual, raw, label = (np.asarray(x, np.float64) for x in (residual_N, raw_N, label_error_N))
-    width = max(1.4826 * np.median(np.abs(residual)), 1e-12)
-    inside = np.abs(residual - np.median(residual)) < 5 * width
-    residual, raw, label = residual[inside], np.maximum(raw[inside], 1e-12), label[inside]
+    raw = np.maximum(raw, 1e-12)
     if np.mean(np.abs(residual) <= label) >= ONE_SIGMA:
         return 1.0, 0.0
-    scale, floor = _most_likely(residual, raw, label)
+    width = max(1.4826 * np.median(np.abs(residual)), 1e-12)
+    inside = np.abs(residual - np.median(residual)) < 5 * width
+    scale, floor = _most_likely(residual[inside], raw[inside], label[inside])
     stretch = _stretch(residual, np.hypot(scale * raw, floor), label)
     return float(scale * stretch), float(floor * stretch)
 

@@ -6,21 +6,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from engine.columns import SCALARS, describe_label
 from engine.errors import PlanError, ShardError
 from engine.flags import DOUBTS, RowFacts
 from engine.models.architecture import Architecture
-from engine.spec import Cuts, LabelTable, Split, SurveySpec, TrainSpec
+from engine.spec import Cuts, Split, SurveySpec, TrainSpec
 from engine.surveys.survey import Survey
+from engine.train.labels import Labels, read_labels
 from engine.types import Bools, Floats, Normalised, Task
 
 PARTS = ("train", "validation", "calibration", "test")
 STEPS: tuple[str, ...] = ("spectra", "unreadable_files", "with_labels", "without_doubts", "after_cuts")
 
-# What catalogs write for "no value" where they cannot write NULL.
-MISSING_BELOW = -9998.0
 OnShard = Callable[[int, int], None]
 
 
@@ -50,20 +47,6 @@ class LabelledSpectra:
         return len(self.flux_NP)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Labels:
-    """A label table in memory, looked up by key."""
-
-    row_of: dict[tuple, int]
-    value_NL: Floats
-    error_NL: Floats
-
-    def rows(self, spectra: pa.Table, key: tuple[str, ...]) -> np.ndarray:
-        """The table's row for each spectrum, -1 where there is none."""
-        keys = zip(*(spectra[name].to_pylist() for name in key), strict=True)
-        return np.array([self.row_of.get(one, -1) for one in keys], np.int64)
-
-
 def read_training_set(
     spec: TrainSpec, survey: Survey, architecture: Architecture, on_shard: OnShard
 ) -> tuple[LabelledSpectra, dict[str, int]]:
@@ -71,8 +54,7 @@ def read_training_set(
 
     PlanError when nothing is left. Files that cannot be read are counted and passed over.
     """
-    check_keys(spec.labels, survey)
-    labels = read_labels(spec.labels)
+    labels = read_labels(spec.labels, survey)
     shards = sorted(survey.list_shards(spec.survey), key=lambda shard: shard.path)
     counts = dict.fromkeys(STEPS, 0)
     parts = []
@@ -153,67 +135,3 @@ def part_of(star: object, split: Split) -> int:
     edges = np.cumsum([split.validation, split.calibration, split.test])
     after = int(np.searchsorted(edges, share, side="right"))
     return (after + 1) % len(PARTS)
-
-
-def check_keys(table: LabelTable, survey: Survey) -> None:
-    """PlanError for a key column that the survey does not have."""
-    have = [column.name for column in (*survey.keys, *SCALARS)]
-    if unknown := [name for name in table.key if name not in have]:
-        raise PlanError(
-            f"labels.key: {survey.name} has no column {', '.join(unknown)}; it has {', '.join(have)}"
-        )
-
-
-def read_labels(table: LabelTable) -> Labels:
-    """The label table; PlanError when a column, or a label's error, is missing, or a key is doubled."""
-    for name in table.names:
-        _known_name(name)
-    try:
-        found = pq.read_table(table.path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise PlanError(f"labels.path: {table.path} cannot be read as Parquet: {error}") from error
-    missing = [name for name in (*table.key, *table.names) if name not in found.column_names]
-    if missing:
-        raise PlanError(
-            f"{table.path} has no column {', '.join(missing)}; it has {', '.join(found.column_names)}"
-        )
-    errors = [_errors(found, name, table) for name in table.names]
-    keys = list(zip(*(found[name].to_pylist() for name in table.key), strict=True))
-    row_of = {key: row for row, key in enumerate(keys)}
-    if len(row_of) < len(keys):
-        doubled = next(key for row, key in enumerate(keys) if row_of[key] != row)
-        raise PlanError(f"{table.path}: {len(keys) - len(row_of)} rows repeat a key, such as {doubled}")
-    return Labels(
-        row_of=row_of,
-        value_NL=np.stack([_floats(found, name) for name in table.names], axis=1),
-        error_NL=np.stack(errors, axis=1),
-    )
-
-
-def _known_name(name: str) -> None:
-    try:
-        describe_label(name)
-    except ValueError as error:
-        raise PlanError(f"labels.names: {error}") from None
-
-
-def _floats(table: pa.Table, name: str) -> Floats:
-    """A column as float32, NaN where it is NULL or a catalog's -9999; PlanError unless it holds numbers."""
-    try:
-        values = table[name].cast(pa.float32()).fill_null(np.nan).to_numpy()
-    except pa.ArrowException as error:
-        raise PlanError(f"label column {name} does not hold numbers: {error}") from error
-    return np.where(values < MISSING_BELOW, np.float32(np.nan), values)
-
-
-def _errors(table: pa.Table, name: str, spec: LabelTable) -> Floats:
-    """The label's own errors; 0 where there is none and a floor stands in for it."""
-    floored = spec.error_floor.get(name, 0.0) > 0
-    own = (
-        _floats(table, f"e_{name}") if f"e_{name}" in table.column_names else np.zeros(len(table), np.float32)
-    )
-    if not floored and not (own[np.isfinite(own)] > 0).all():
-        raise PlanError(
-            f"label {name} has errors that are zero or missing; give [labels] error_floor.{name} in its unit"
-        )
-    return np.where(own > 0, own, np.float32(0)) if floored else own

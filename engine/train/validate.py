@@ -9,7 +9,6 @@ from torch import nn
 
 from engine.columns import describe_label
 from engine.draw import draw, thin
-from engine.errors import PlanError
 from engine.estimate import calibrate, estimate
 from engine.models.card import LabelCard
 from engine.models.model import scale_inputs
@@ -33,13 +32,17 @@ class Fitted:
 
 
 def derived_labels(names: Sequence[str]) -> tuple[Derived, ...]:
-    """[X/Fe] for every [X/H] beside [Fe/H]."""
+    """[X/Fe] for every [X/H] beside [Fe/H], unless it is a label itself."""
     if "fe_h" not in names:
         return ()
     elements = [
         name.removesuffix("_h") for name in names if name.endswith("_h") and name not in ("fe_h", "m_h")
     ]
-    return tuple(Derived(name=f"{x}_fe", minuend=f"{x}_h", subtrahend="fe_h") for x in elements)
+    return tuple(
+        Derived(name=f"{x}_fe", minuend=f"{x}_h", subtrahend="fe_h")
+        for x in elements
+        if f"{x}_fe" not in names
+    )
 
 
 def judge(spec: TrainSpec, fitted: Fitted, stars: LabelledSpectra) -> tuple[LabelCard, ...]:
@@ -47,7 +50,7 @@ def judge(spec: TrainSpec, fitted: Fitted, stars: LabelledSpectra) -> tuple[Labe
     names = spec.labels.names
     derived = derived_labels(names)
     training = stars.part("train")
-    truth_NL, known_NL, _ = _with_derived(training, names, derived)
+    truth_NL, known_NL, _ = with_derived(training, names, derived)
     labels = [
         _label(name, truth_NL[known_NL[:, i], i])
         for i, name in enumerate((*names, *(d.name for d in derived)))
@@ -59,16 +62,12 @@ def judge(spec: TrainSpec, fitted: Fitted, stars: LabelledSpectra) -> tuple[Labe
 
 
 def _label(name: str, values: Floats) -> Label:
-    if not len(values):
-        raise PlanError(f"label {name} is missing for every training star")
     unit, ucd, description = describe_label(name)
     low, high = float(values.min()), float(values.max())
-    if low == high:
-        raise PlanError(f"label {name} is {low} for every training star; there is nothing to learn from it")
     return Label(name=name, unit=unit, ucd=ucd, description=description, low=low, high=high)
 
 
-def _with_derived(
+def with_derived(
     stars: LabelledSpectra, names: Sequence[str], derived: Sequence[Derived]
 ) -> tuple[Floats, np.ndarray, Floats]:
     """Labels, which are known, and their errors, with the derived ones behind."""
@@ -88,7 +87,7 @@ def _residuals(
 ) -> list[tuple[Floats, Floats, Floats]]:
     """Per label: residual, raw error and the label's own error, of the stars that have the label."""
     found = _estimates(spec, fitted, stars, labels, derived)
-    truth_NL, known_NL, error_NL = _with_derived(stars, spec.labels.names, derived)
+    truth_NL, known_NL, error_NL = with_derived(stars, spec.labels.names, derived)
     residual_NL = found.centre_NL - truth_NL
     return [
         (residual_NL[known, i], found.model_NL[known, i], error_NL[known, i])

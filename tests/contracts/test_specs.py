@@ -24,7 +24,6 @@ def test_training_specs(path: Path) -> None:
     architecture = MODELS[spec.model.name]
     type(architecture.hyper).model_validate(architecture.hyper.model_dump() | spec.model.hyper)
     assert all(describe_label(name) for name in spec.labels.names)
-    assert set(spec.labels.error_floor) <= set(spec.labels.names)
 
 
 @pytest.mark.parametrize(

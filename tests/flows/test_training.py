@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from engine.errors import PlanError, SpecError
+from engine.errors import BundleError, InputError, SpecError
 from engine.models.bundle import load_card
 from engine.simulate import simulate_desi
 from engine.spec import Split, TrainSpec
@@ -17,6 +17,8 @@ from engine.train import train
 from engine.train.dataset import PARTS, part_of
 from tests.flows.catalogs import catalog_of, has
 from tests.flows.conftest import Trained
+
+CONSTANT = "constant.parquet"
 
 
 def test_the_card_tells_what_was_done_and_how_well(trained: Trained) -> None:
@@ -70,30 +72,46 @@ def test_on_new_stars_errors_cover_and_few_alarms_are_raised(trained: Trained, t
     ("section", "change", "message"),
     [
         ("labels", {"path": "absent.parquet"}, r"labels\.path"),
-        ("labels", {"names": ["teff", "colour"]}, "label 'colour' is unknown"),
-        ("labels", {"names": ["teff", "zr_h"]}, "no column zr_h"),
+        ("labels", {"names": ["teff", "colour"], "error_floor": {}}, "label 'colour' is unknown"),
+        ("labels", {"names": ["teff", "zr_h"], "error_floor": {}}, "no column zr_h"),
         ("labels", {"error_floor": {}}, "error_floor.teff"),
         ("labels", {"key": ["targetid"]}, "repeat a key"),
+        ("labels", {"path": CONSTANT}, "label logg is 4.4 for each of the"),
         ("cuts", {"min_snr": 1e6}, "no spectrum is left|fewer than one batch"),
         ("training", {"batch": 5000}, "fewer than one batch of 5000"),
-        ("split", {"test": 0.001}, "fewer than 20 stars for test have label teff"),
+        ("split", {"test": 0.001}, r"fewer than 20 stars(?s:.*)teff: \d+ for train, .* \d for test"),
         ("model", {"name": "transformer"}, "known: desi_mlp_4"),
         ("survey", {"name": "sdss"}, "known: desi"),
         ("bundle", {}, "not empty"),
+        ("bundle", {"out": "/proc/bundle"}, "cannot be written"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_with_the_remedy(
     trained: Trained, tmp_path: Path, section: str, change: dict[str, Any], message: str
 ) -> None:
-    plain = (
-        trained.plain | {"bundle": {"out": tmp_path / "bundle", "name": "other"}}
-        if section != "bundle"
-        else trained.plain
-    )
+    plain = trained.plain
+    if section != "bundle":
+        plain = plain | {"bundle": {"out": tmp_path / "bundle", "name": "other"}}
+    if change.get("path") == CONSTANT:
+        truth = pq.read_table(plain["labels"]["path"])
+        logg = pa.array([4.4] * len(truth), pa.float32())
+        pq.write_table(truth.set_column(truth.column_names.index("logg"), "logg", logg), tmp_path / CONSTANT)
+        change = {"path": tmp_path / CONSTANT}
     plain = plain | {section: plain.get(section, {}) | change}
-    with pytest.raises(PlanError, match=message):
-        train(TrainSpec.model_validate(plain), on_shard=Mock(), on_epoch=Mock())
+    on_epoch = Mock()
+    with pytest.raises(InputError, match=message):
+        train(TrainSpec.model_validate(plain), on_shard=Mock(), on_epoch=on_epoch)
+    assert not on_epoch.called
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_place_for_the_bundle_is_sought_before_anything_is_read(trained: Trained, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    plain = trained.plain | {"bundle": {"out": tmp_path / "file" / "bundle", "name": "other"}}
+    on_shard = Mock()
+    with pytest.raises(BundleError, match="cannot be written"):
+        train(TrainSpec.model_validate(plain), on_shard=on_shard, on_epoch=Mock())
+    assert not on_shard.called
 
 
 def test_wrong_hyper_parameters_are_refused(trained: Trained, tmp_path: Path) -> None:

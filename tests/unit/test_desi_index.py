@@ -16,6 +16,7 @@ from engine.errors import PlanError, ShardCorrupt, ShardUnavailable
 from engine.surveys import index
 from engine.surveys.desi import DESI, files
 from engine.surveys.desi.layout import IMAGES
+from engine.surveys.index_cache import Finding
 from engine.types import Shard, Task
 from tests.unit.desi_files import ARMS, DesiFile, read_all, survey_spec, tasks_of
 
@@ -53,7 +54,7 @@ def test_finds_files_in_order_of_relative_path(root: Path) -> None:
     assert all(set(shard.extents) == {hdu for hdu, _ in IMAGES.values()} for shard in shards)
 
 
-def test_shard_id_follows_path_size_and_rows_and_not_the_root(root: Path, tmp_path: Path) -> None:
+def test_shard_id_follows_path_and_content_and_not_the_root(root: Path, tmp_path: Path) -> None:
     DesiFile().write(root / "x" / "coadd-main-dark-1.fits")
     before = only(root)
     shutil.copytree(root, tmp_path / "elsewhere")
@@ -229,9 +230,9 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
 
 
 def test_threads_where_the_file_system_is_slow(root: Path) -> None:
-    def slow(path: Path) -> index.Finding:
+    def slow(path: Path) -> Finding:
         time.sleep(0.005)
-        return index.Finding(rows=int(path.name))
+        return Finding(rows=int(path.name))
 
     names = [str(number) for number in range(200)]
     start = time.perf_counter()

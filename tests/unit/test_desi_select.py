@@ -88,7 +88,10 @@ def test_ids_that_cannot_be_used(tmp_path: Path) -> None:
     for name, table, message in (
         ("none.parquet", None, "is no file"),
         ("other.parquet", {"source_id": [1]}, "no readable column targetid"),
-        ("float.parquet", {"targetid": [1.0]}, "store it as int64"),
+        ("float.parquet", {"targetid": [1.0]}, "is float64; store it as int64"),
+        ("text.parquet", {"targetid": ["1"]}, "store it as int64"),
+        ("gap.parquet", {"targetid": [FIRST, None]}, "with no cell empty"),
+        ("empty.parquet", {"targetid": pa.array([], pa.int64())}, "has no rows; list the ids"),
     ):
         if table is not None:
             pq.write_table(pa.table(table), tmp_path / name)
@@ -96,6 +99,11 @@ def test_ids_that_cannot_be_used(tmp_path: Path) -> None:
             DESI.list_shards(survey_spec(tmp_path, select={"by": "ids", "path": tmp_path / name}))
     with pytest.raises(PlanError, match="is no file"):
         DESI.list_shards(survey_spec(tmp_path, select={"by": "ids"}))
+    with fitsio.FITS(str(tmp_path / "image.fits"), "rw") as file:
+        file.write(None)
+        file.write(np.zeros((2, 2)))
+    with pytest.raises(PlanError, match="first extension is an image"):
+        DESI.list_shards(survey_spec(tmp_path, select={"by": "ids", "path": tmp_path / "image.fits"}))
 
 
 def test_ids_that_vanished_after_the_plan(tmp_path: Path) -> None:

@@ -139,12 +139,97 @@ def test_a_key_that_the_spectra_lack_does_not_count(tmp_path: Path) -> None:
     assert close(velocities(tmp_path, rv)["rv"], [1.0, None, None, None])
 
 
-def test_an_empty_table(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [pa.string(), pa.null()])
+def test_a_key_that_is_null_everywhere_fits_every_star(tmp_path: Path, kind: pa.DataType) -> None:
     DesiFile().write(tmp_path / NAME)
-    kinds = {"targetid": pa.int64(), "rv": pa.float64(), "survey": pa.string()}
-    pq.write_table(pa.schema(kinds).empty_table(), tmp_path / "rv.parquet")
+    columns = {"targetid": [FIRST + 1, FIRST], "rv": [2.0, 1.0], "survey": pa.nulls(2, kind)}
+    pq.write_table(pa.table(columns), tmp_path / "rv.parquet")
     found = velocities(tmp_path, {"from": "table", "path": tmp_path / "rv.parquet"})
-    assert found["rv"] == [None] * 4
+    assert close(found["rv"], [1.0, 2.0, None, None])
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "large_string"])
+def test_a_text_key_may_be_stored_in_any_text_type(tmp_path: Path, kind: str) -> None:
+    DesiFile().write(tmp_path / NAME)
+    survey = pa.array(["sv1", "main", None])
+    survey = survey.dictionary_encode() if kind == "dictionary" else survey.cast(pa.large_string())
+    columns = {"targetid": [FIRST, FIRST, FIRST + 1], "rv": [1.0, 2.0, 3.0], "survey": survey}
+    pq.write_table(pa.table(columns), tmp_path / "rv.parquet")
+    found = velocities(tmp_path, {"from": "table", "path": tmp_path / "rv.parquet"})
+    assert close(found["rv"], [2.0, 3.0, None, None])
+
+
+def test_unsigned_ids_stay_exact(tmp_path: Path) -> None:
+    DesiFile().write(tmp_path / NAME)
+    columns = {
+        "targetid": pa.array([FIRST + 1, FIRST + 3], pa.uint64()),
+        "rv": pa.array([10, 30], pa.int16()),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "rv.parquet")
+    found = velocities(tmp_path, {"from": "table", "path": tmp_path / "rv.parquet"})
+    assert close(found["rv"], [None, 10.0, None, 30.0])
+
+
+TABLE = {"targetid": [FIRST], "rv": [1.0], "rv_err": [0.1], "survey": ["main"], "program": ["dark"]}
+UNFIT = {
+    "targetid": ([str(FIRST)], "text; store it as int64"),
+    "rv": (["1.0"], "text; store it as float64"),
+    "rv_err": (["0.1"], "text; store it as float64"),
+    "survey": ([1.0], "float64; store it as text"),
+    "program": ([True], "bool; store it as text"),
+}
+
+
+@pytest.mark.parametrize("column", UNFIT)
+def test_a_column_of_another_type_fails_in_the_plan(tmp_path: Path, column: str) -> None:
+    DesiFile().write(tmp_path / NAME)
+    path, (values, message) = tmp_path / "rv.parquet", UNFIT[column]
+    rv = {"from": "table", "path": path}
+    pq.write_table(pa.table(TABLE), path)
+    assert close(velocities(tmp_path, rv)["rv"], [1.0, None, None, None])
+    pq.write_table(pa.table(TABLE | {column: values}), path)
+    with pytest.raises(PlanError, match=rf"survey\.rv\.path: {column} in .*rv\.parquet is {message}"):
+        DESI.list_shards(survey_spec(tmp_path, rv=rv))
+
+
+RVTAB = {"TARGETID": [FIRST], "VRAD": [1.0], "VRAD_ERR": [0.1], "RVS_WARN": [0], "RR_Z": [0.0]}
+UNFIT_RVTAB = {
+    "TARGETID": (["1"], "text; store it as int64"),
+    "VRAD": (["1"], "text; store it as float64"),
+    "VRAD_ERR": ([[0.1, 0.2]], "store it as float64"),
+    "RVS_WARN": ([0.5], "float64; store it as int64"),
+    "RR_Z": (["0"], "text; store it as float64"),
+    "SURVEY": ([1], "int64; store it as text"),
+    "PROGRAM": ([1], "int64; store it as text"),
+    "HEALPIX": (["7"], "text; store it as int64"),
+}
+
+
+@pytest.mark.parametrize("column", UNFIT_RVTAB)
+def test_an_rvtab_column_of_another_type_fails_in_the_plan(tmp_path: Path, column: str) -> None:
+    DesiFile().write(tmp_path / NAME)
+    values, message = UNFIT_RVTAB[column]
+    array = np.asarray(values, "S4" if isinstance(values[0], str) else None)
+    rv = rvtab(tmp_path / "x.fits", **(RVTAB | {column: array}))
+    with pytest.raises(PlanError, match=rf"survey\.rv\.path: {column} in .*x\.fits is .*{message}"):
+        DESI.list_shards(survey_spec(tmp_path, rv=rv))
+
+
+def test_a_table_without_rows_fails_in_the_plan(tmp_path: Path) -> None:
+    DesiFile().write(tmp_path / NAME)
+    table, image = tmp_path / "rv.parquet", tmp_path / "image.fits"
+    pq.write_table(pa.table(TABLE).slice(0, 0), table)
+    fitsio.write(
+        str(tmp_path / "rv.fits"), np.zeros(0, [("TARGETID", "i8"), ("VRAD", "f8")]), extname="RVTAB"
+    )
+    fitsio.write(str(image), np.zeros((2, 2)), extname="RVTAB")
+    for rv, message in (
+        ({"from": "table", "path": table}, "has no rows; fill it"),
+        ({"from": "rvtab", "path": tmp_path / "rv.fits"}, "has no rows; fill it"),
+        ({"from": "rvtab", "path": image}, "is not a rvtab of velocities: HDU RVTAB is an image"),
+    ):
+        with pytest.raises(PlanError, match=message):
+            DESI.list_shards(survey_spec(tmp_path, rv=rv))
 
 
 def test_table_with_a_second_opinion_of_redrock(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from engine.draw import draw, keep_mask, thin
 from engine.errors import UnexpectedNaN
 from engine.models.desi_mlp import MlpHyper, build_mlp
 from engine.spec import Sampling
-from engine.types import Inputs, Normalised
+from engine.types import Inputs
+from tests.inputs import inputs_of
 
 CPU = torch.device("cpu")
 
@@ -22,17 +23,7 @@ def network(seed: int = 0, **hyper: object) -> nn.Sequential:
 
 def inputs(rows: int, seed: int = 0, pixels: int = 50) -> Inputs:
     x = np.random.default_rng(seed).normal(size=(rows, pixels)).astype(np.float32)
-    zeros, ints = np.zeros(rows, np.float32), np.zeros(rows, np.int32)
-    spectra = Normalised(
-        flux_NP=x,
-        ivar_NP=x,
-        snr_N=zeros,
-        lit_fraction_N=zeros,
-        good_fraction_N=zeros,
-        nonfinite_N=ints,
-        spikes_N=ints,
-    )
-    return Inputs(x_NP=x, usable_N=np.ones(rows, bool), spectra=spectra)
+    return inputs_of(x, x)
 
 
 def masked_loop(net: nn.Sequential, x: torch.Tensor, sampling: Sampling) -> torch.Tensor:

@@ -99,3 +99,14 @@ def test_calibration_recovers_scale_and_floor(label_error: float) -> None:
     fitted = np.hypot(np.hypot(scale * raw, floor), label_error)
     assert coverage(residual, fitted.astype(np.float32)) == pytest.approx(ONE_SIGMA, abs=0.01)
     assert coverage(residual, raw) < 0.4
+
+
+def test_outliers_count_in_the_coverage_and_do_not_rule_the_shape() -> None:
+    generator = np.random.default_rng(5)
+    raw = generator.uniform(0.01, 0.2, 20_000).astype(np.float32)
+    residual = (generator.normal(size=raw.size) * 2.5 * raw).astype(np.float32)
+    residual[:1000] += 30
+    scale, floor = fit_calibration(residual, raw, np.zeros_like(raw))
+    assert coverage(residual, np.hypot(scale * raw, floor)) == pytest.approx(ONE_SIGMA, abs=0.001)
+    assert scale == pytest.approx(2.5 * 1.09, rel=0.05)
+    assert floor < 0.01

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from engine.support import Subspace, assess, distance
-from engine.types import Estimates, Inputs, Normalised
+from engine.types import Estimates, Inputs
+from tests.inputs import inputs_of
 
 PIXELS, PARTS = 400, 5
 RANDOM = np.random.default_rng(3)
@@ -32,17 +33,7 @@ def stars(rows: int, snr: float, *, outside: float = 0.0, missing: float = 0.0) 
     good = random.random((rows, PIXELS)) >= missing
     ivar = np.where(good, np.float32(snr**2), 0).astype(np.float32)
     x = np.where(good, x, 0).astype(np.float32)
-    ones, ints = np.ones(rows, np.float32), np.zeros(rows, np.int32)
-    spectra = Normalised(
-        flux_NP=x,
-        ivar_NP=ivar,
-        snr_N=ones,
-        lit_fraction_N=ones,
-        good_fraction_N=ones,
-        nonfinite_N=ints,
-        spikes_N=ints,
-    )
-    return Inputs(x_NP=x, usable_N=np.ones(rows, bool), spectra=spectra)
+    return inputs_of(x, ivar)
 
 
 @pytest.mark.parametrize("snr", [5.0, 20.0, 100.0])

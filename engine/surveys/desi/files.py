@@ -10,12 +10,13 @@ import numpy as np
 from engine.errors import PlanError, ShardCorrupt, ShardError, ShardUnavailable
 from engine.surveys.desi.layout import ARMS, IMAGES
 from engine.surveys.fits import FitsFile, gunzipped, opened, read_rows
-from engine.surveys.fits_headers import Hdu, find_hdu, walk
-from engine.surveys.index import Finding
+from engine.surveys.fits_headers import Hdu, digest, find_hdu, walk
+from engine.surveys.index_cache import Finding
 from engine.types import Arm, Extent, Grid
 
 SPECTRA_FILE = re.compile(r"(coadd|spectra)-.+\.fits(\.gz)?")
 WAVE_TOLERANCE = 1e-4
+WAVES = {arm.name: arm.grid.wave_P for arm in ARMS if isinstance(arm.grid, Grid)}
 
 
 def find(root: Path) -> list[str]:
@@ -58,7 +59,8 @@ def inspect(path: Path) -> Finding:
     except ShardError as error:
         problem, passing = str(error), isinstance(error, ShardUnavailable)
     extents = {} if problem else {name: found[name].extent for name, _ in IMAGES.values()}
-    return Finding(rows=rows, extents=extents, problem=problem, passing=passing)
+    headers = digest(found.values())
+    return Finding(rows=rows, extents=extents, headers=headers, problem=problem, passing=passing)
 
 
 def _rows_of_gzipped(path: Path) -> int:
@@ -96,7 +98,7 @@ def _check_grid(file: FitsFile, found: Mapping[str, Hdu], arm: Arm) -> None:
     wave = np.empty((1, grid.pixels))
     as_row = Extent(offset=extent.offset, dtype=extent.dtype, shape=wave.shape)
     read_rows(file, name, as_row, np.zeros(1, np.int64), wave)
-    if not np.all(np.abs(wave[0] - grid.wave_P) < WAVE_TOLERANCE):
+    if not np.abs(wave[0] - WAVES[arm.name]).max() < WAVE_TOLERANCE:
         raise ShardCorrupt(
             f"HDU {name}: {wave[0, 0]:.4f} to {wave[0, -1]:.4f} Angstrom, "
             f"expected {grid.start} to {grid.high:.1f} in steps of {grid.step}"

@@ -15,15 +15,10 @@ from engine.errors import PlanError, ShardUnavailable
 from engine.prepare.frame import LIGHT_KMS
 from engine.spec import Velocity
 from engine.surveys.desi.lookup import look_up
+from engine.surveys.desi.rv_table import usable_columns, velocity_path
 from engine.types import Doubles
 
-# Columns of each kind of table: first those that must be there, last those that tell a target's rows apart.
-COLUMNS = {
-    "rvtab": ("TARGETID", "VRAD", "VRAD_ERR", "RVS_WARN", "RR_Z", "SURVEY", "PROGRAM", "HEALPIX"),
-    "table": ("targetid", "rv", "rv_err", "survey", "program"),
-}
 RENAMED = {"VRAD": "rv", "VRAD_ERR": "rv_err", "RVS_WARN": "rv_warn"}
-NEEDED = 2
 KEYS = ("survey", "program", "healpix")
 UNKNOWN = -1
 
@@ -52,19 +47,13 @@ class Listing:
     values: Velocities
 
 
-def check_velocity(rv: Velocity) -> None:
-    """PlanError when the file of velocities is missing or lacks a column."""
-    if rv.source in COLUMNS:
-        _columns(rv.source, _path(rv))
-
-
 def listed_velocities(rv: Velocity, keys: Mapping[str, pa.Array]) -> Velocities:
     """The table's velocities of the rows with these keys, the first where several match.
 
     A key counts where both sides know it. PlanError when the file is missing or is no such table,
     ShardUnavailable when it cannot be read now.
     """
-    path = _path(rv)
+    path = velocity_path(rv)
     listing = _load(rv.source, path, path.stat().st_mtime_ns)
     place_N, found_N = _match(listing, keys)
 
@@ -113,39 +102,9 @@ def _numbers(listing: Listing, name: str, values: pa.Array) -> npt.NDArray[np.in
     return np.array([number.get(word, -2) for word in values.to_pylist()], np.int64)
 
 
-def _path(rv: Velocity) -> Path:
-    if rv.path is None or not rv.path.is_file():
-        raise PlanError(f'survey.rv.path: from = "{rv.source}" needs a file of velocities; {rv.path} is none')
-    return rv.path
-
-
-def _columns(source: str, path: Path) -> list[str]:
-    """Those columns we use that the table has; PlanError when it lacks one that we need."""
-    try:
-        there = _integer_columns(source, path)
-    except (OSError, ValueError) as error:
-        raise PlanError(f"survey.rv.path: {path} is not a {source} of velocities: {error}") from error
-    needed = COLUMNS[source][:NEEDED]
-    if missing := [column for column in needed if column not in there]:
-        raise PlanError(f"survey.rv.path: {path} has no column {', '.join(missing)}; add it")
-    if not there[needed[0]]:
-        # A float64 holds integers only up to 2**53, and most TARGETIDs are larger.
-        raise PlanError(f"survey.rv.path: {needed[0]} in {path} is not an integer; store it as int64")
-    return [column for column in COLUMNS[source] if column in there]
-
-
-def _integer_columns(source: str, path: Path) -> dict[str, bool]:
-    """The names of a table's columns, and whether each holds integers."""
-    if source == "table":
-        return {field.name: pa.types.is_integer(field.type) for field in pq.read_schema(path)}
-    with fitsio.FITS(str(path)) as library:
-        kinds = library["RVTAB"].get_rec_dtype()[0]
-    return {name: kinds[name].kind == "i" for name in kinds.names}
-
-
 @lru_cache(maxsize=1)
 def _load(source: str, path: Path, _mtime_ns: int) -> Listing:
-    columns = _columns(source, path)
+    columns = usable_columns(source, path)
     try:
         table = _read_rvtab(path, columns) if source == "rvtab" else pq.read_table(path, columns=columns)
     except (OSError, pa.ArrowException) as error:
@@ -164,7 +123,8 @@ def _read_rvtab(path: Path, columns: list[str]) -> pa.Table:
 
 
 def _sorted(table: pa.Table) -> Listing:
-    ids = table["targetid"].to_numpy()
+    # Unsigned and signed would meet as float64.
+    ids = table["targetid"].to_numpy().astype(np.int64)
     order = np.argsort(ids, kind="stable")
     coded = {name: _coded(table[name]) for name in KEYS if name in table.column_names}
     values = [_floats(table, name)[order] for name in ("rv", "rv_err", "rv_warn", "rr_z")]
@@ -180,7 +140,7 @@ def _coded(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], tuple[str, .
     """A key as numbers; for text also the words that the numbers stand for."""
     if pa.types.is_integer(column.type):
         return column.to_numpy().astype(np.int64), None
-    coded = column.combine_chunks().dictionary_encode()
+    coded = column.cast(pa.string()).combine_chunks().dictionary_encode()
     words = tuple(word.strip() for word in coded.dictionary.to_pylist())
     return coded.indices.fill_null(UNKNOWN).to_numpy(zero_copy_only=False).astype(np.int64), words
 

@@ -15,10 +15,11 @@ from engine.surveys.assemble import assemble
 from engine.surveys.desi.fibermap import Fibermap, keys, read_fibermap, scalars
 from engine.surveys.desi.files import check, find, inspect
 from engine.surveys.desi.layout import COLUMNS, IMAGES
-from engine.surveys.desi.listing import check_velocity
 from engine.surveys.desi.redrock import Redrock, read_redrock, redrock_path
+from engine.surveys.desi.rv_table import check_velocity
 from engine.surveys.desi.select import check_select, select_rows
 from engine.surveys.desi.velocity import velocity_columns
+from engine.surveys.fingerprint import refuse_change
 from engine.surveys.fits import FitsFile, named, opened, read_rows
 from engine.surveys.index import index_shards
 from engine.types import Bools, Extent, Shard, Task
@@ -46,9 +47,10 @@ def read(spec: SurveySpec, task: Task) -> pa.Table:
     path = Path(spec.root, task.shard.path)
     with named(path), opened(path) as file:
         _refuse_problem(path, task.shard)
-        extents = _extents(file, path, task.shard)
+        refuse_change(path, task.shard.fingerprint)
+        extents = _extents(file, task.shard)
         fibers = read_fibermap(file, path.name, task.start, task.stop)
-    redrock = read_redrock(path, fibers.targetid)
+    redrock = read_redrock(path, fibers.targetid, task.shard.fingerprint_beside)
     with named(path):
         chosen_N = select_rows(spec.select, fibers, redrock)
     columns = _columns(spec, fibers, redrock, chosen_N)
@@ -72,7 +74,7 @@ def read_ids(spec: SurveySpec, task: Task) -> pa.Table:
             fibers = read_fibermap(file, path.name, task.start, task.stop)
     except ShardError:
         return schema(SCALAR_COLUMNS).empty_table()
-    redrock = _attempt(lambda: read_redrock(path, fibers.targetid), None)
+    redrock = _attempt(lambda: read_redrock(path, fibers.targetid, task.shard.fingerprint_beside), None)
     everything_N = np.ones(len(fibers.rows), np.bool_)
     chosen_N = _attempt(lambda: select_rows(spec.select, fibers, redrock), everything_N)
     no_velocity = spec.model_copy(update={"rv": NO_VELOCITY})
@@ -109,10 +111,8 @@ def _refuse_problem(path: Path, shard: Shard) -> None:
         raise (ShardUnavailable if inspect(path).passing else ShardCorrupt)(shard.problem)
 
 
-def _extents(file: FitsFile, path: Path, shard: Shard) -> Mapping[str, Extent]:
+def _extents(file: FitsFile, shard: Shard) -> Mapping[str, Extent]:
     """Where the images lie: as the index knows it, or found now in an inflated file."""
-    if (size := path.stat().st_size) != shard.size:
-        raise ShardCorrupt(f"changed since the plan: {size} bytes, expected {shard.size}; plan again")
     if shard.extents:
         return shard.extents
     hdus = {hdu.name: hdu for hdu in file.walk()}

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from engine.errors import ShardCorrupt
 from engine.surveys.desi.lookup import look_up
+from engine.surveys.fingerprint import refuse_change
 from engine.surveys.fits import named, opened
 from engine.surveys.fits_headers import find_hdu
 from engine.surveys.fits_tables import read_table
@@ -43,12 +44,15 @@ def redrock_path(spectra: Path) -> Path:
     return packed if packed.exists() else spectra.with_name(name)
 
 
-def read_redrock(spectra: Path, targetid_N: npt.NDArray[np.int64]) -> Redrock | None:
-    """Redrock's results for some targets; None when there is no file, ShardError when it is broken.
+def read_redrock(spectra: Path, targetid_N: npt.NDArray[np.int64], planned: str) -> Redrock | None:
+    """Redrock's results for some targets; None when there is no file.
 
-    A spectra file has a row per exposure and Redrock a row per target: so rows are joined by TARGETID.
+    ShardError when it is broken, or no longer has the fingerprint that was planned with. A spectra file has
+    a row per exposure and Redrock a row per target: so rows are joined by TARGETID.
     """
     path = redrock_path(spectra)
+    with named(path):
+        refuse_change(path, planned)
     if not path.exists():
         return None
     with named(path), opened(path) as file:

@@ -74,7 +74,11 @@ def _listed_ids(path: Path, _mtime_ns: int) -> npt.NDArray[np.int64]:
         raise PlanError(f"survey.select.path: {path} has no readable column targetid: {error}") from error
     if ids.dtype.kind not in "iu":
         # A float64 holds integers only up to 2**53, and most TARGETIDs are larger.
-        raise PlanError(f"survey.select.path: targetid in {path} is {ids.dtype}; store it as int64")
+        raise PlanError(
+            f"survey.select.path: targetid in {path} is {ids.dtype}; store it as int64, with no cell empty"
+        )
+    if not len(ids):
+        raise PlanError(f"survey.select.path: {path} has no rows; list the ids to label")
     return np.unique(ids.astype(np.int64))
 
 
@@ -84,4 +88,6 @@ def _read_ids(path: Path) -> npt.NDArray[np.generic]:
     if path.suffix == ".csv":
         return pyarrow.csv.read_csv(path)["targetid"].to_numpy()
     with fitsio.FITS(str(path)) as library:
+        if not isinstance(library[1], fitsio.hdu.TableHDU):
+            raise OSError("its first extension is an image, expected a table")
         return library[1].read_column("TARGETID")
