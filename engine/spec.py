@@ -115,12 +115,17 @@ class Storage(Frozen):
 
 
 class TableColumns(Frozen):
-    """survey.name = "table": which columns of Parquet or Arrow files hold what."""
+    """survey.name = "table": which columns of Parquet or Arrow files hold what.
+
+    Errors are `ivar` or `error`, one of them; wavelengths `grid`, or `wave` with `span`.
+    """
 
     id: str = "id"
-    """Integer or text; becomes the key `id` of the catalog."""
+    """Becomes the key `id` of the catalog; without NULLs."""
+    id_type: Literal["integer", "text"] = "integer"
+    """What the key is in the catalog. Integers can be kept as text, but not the other way round."""
     flux: str = "flux"
-    """A list or tensor column: one array per row, all of one length."""
+    """A list or tensor column: one array per row, all of one length. NULL: no good pixel."""
     ivar: str | None = None
     """Inverse variance, like flux."""
     error: str | None = None
@@ -128,10 +133,12 @@ class TableColumns(Frozen):
     mask: str | None = None
     """Integers, like flux; 0 is good."""
     wave: str | None = None
-    """Wavelengths in Angstrom, like flux; None: `grid` says."""
+    """Ascending wavelengths in Angstrom, like flux; None: `grid` says."""
     grid: tuple[float, float] | None = None
-    """First wavelength and step, in Angstrom, of every row."""
-    pixels: int = Field(ge=2)
+    """First wavelength and step of every row: in Angstrom, or in log10 of Angstrom."""
+    spacing: Literal["linear", "log10"] = "linear"
+    """What `grid` counts in."""
+    pixels: int = Field(ge=2, le=2**20)
     """Pixels of a row."""
     ra: str = "ra"
     """Right ascension, degrees."""
@@ -143,6 +150,22 @@ class TableColumns(Frozen):
     """What the wavelengths are measured in."""
     span: tuple[float, float] | None = None
     """First and last wavelength in Angstrom, where rows bring their own."""
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        if (self.ivar is None) == (self.error is None):
+            raise ValueError("give either ivar or error, the name of the column that holds it")
+        if (self.wave is None) == (self.grid is None):
+            raise ValueError("give either wave, a column, or grid = [first, step]")
+        if (self.wave is None) != (self.span is None):
+            raise ValueError("give span = [first, last] with wave, and only with it")
+        if self.span is not None and not 0 < self.span[0] < self.span[1]:
+            raise ValueError("span = [first, last] must ascend, in Angstrom")
+        if self.grid is not None and not (self.grid[0] > 0 and self.grid[1] > 0):
+            raise ValueError("grid = [first, step] must be positive")
+        if self.spacing == "log10" and (self.grid is None or self.grid[0] + self.pixels * self.grid[1] > 9):
+            raise ValueError("spacing = log10 needs a grid in log10 of Angstrom, such as [4.179, 6e-6]")
+        return self
 
 
 class SurveySpec(Frozen):
@@ -211,13 +234,15 @@ class Auxiliary(Frozen):
     """A table joined to the spectra by an id, for what the survey's own files do not hold."""
 
     path: Place
-    """Parquet, FITS or CSV."""
+    """A Parquet, FITS or CSV file, or a folder of Parquet files. Not part of the hash; its content is."""
     key: str
     """Its id column: integers or text, unique."""
     match: str = "gaia_source_id"
     """The column of the spectra that the key is compared with."""
     columns: dict[str, str] = Field(min_length=1)
-    """Our name = its name: scalars known to `abundant inputs`, or array columns."""
+    """Our name = its name: scalars by the names of engine/columns.py, arrays by any name of yours."""
+    missing: tuple[float, ...] = ()
+    """Numbers that stand for "no value" in these columns, such as -9999 or 99.99. NaN and NULL always do."""
 
 
 class RunSpec(Frozen):

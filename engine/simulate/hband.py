@@ -71,7 +71,7 @@ def _sharp(groups: str, weight: float) -> tuple[tuple[float, float, float], ...]
 
 H_MOLECULES = {
     "CO": Molecule(
-        solar=-1.35,
+        solar=-1.70,
         abundances={"c_h": 1.0, "fe_h": 0.2},
         temperature=5.5,
         gravity=-0.16,
@@ -79,7 +79,7 @@ H_MOLECULES = {
         bands=tuple((head, 45.0, 0.45) for head in _CO_HEADS),
     ),
     "OH": Molecule(
-        solar=-1.85,
+        solar=-2.30,
         abundances={"mg_h": 0.9},
         temperature=7.5,
         gravity=-0.12,
@@ -87,7 +87,7 @@ H_MOLECULES = {
         bands=_sharp(_OH_GROUPS, 0.6),
     ),
     "CN": Molecule(
-        solar=-1.10,
+        solar=-1.45,
         abundances={"c_h": 0.7, "fe_h": 0.9},
         temperature=4.5,
         gravity=-0.16,

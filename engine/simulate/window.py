@@ -43,8 +43,9 @@ _LINE_MARGIN, _HYDROGEN_MARGIN = 40.0, 250.0
 # A wing weaker than this optical depth one resolution element away is not worth a profile.
 _WING_FLOOR = 0.003
 # Light of the highest layers: no absorption line is black.
-_CORE_FLOOR = 0.12
-_STARK_CORE: Final = 2.0
+_CORE_FLOOR: Final = 0.2
+# Cores (Å) of the profiles of wings: the blur, or the gas, keeps powers of the distance from growing further.
+_WING_CORE, _STARK_CORE = 0.6, 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +122,7 @@ def absorbers_of(window: Window) -> Absorbers:
     parts = [
         blurred(lines.wavelength_L),
         blurred(lithium.wavelength_L),
-        _powers(wave_P, lines.wavelength_L[winged_L], core=0.4 * window.element, power=2.0),
+        _powers(wave_P, lines.wavelength_L[winged_L], core=_WING_CORE, power=2.0),
         blurred(hydrogen_H, extra=0.9),
         _powers(wave_P, hydrogen_H, core=_STARK_CORE, power=2.5),
         molecule_profiles(wave_P, molecules),

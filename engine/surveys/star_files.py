@@ -38,6 +38,9 @@ class Files:
     `read(spec, store, name, start, stop)` the rows [start, stop) of those; both raise ShardError. A `count`
     that is a number holds for every file, so that none needs to be opened for the plan. `from_name(name)`
     is what a file's name alone says of its rows, for those of a file that cannot be read.
+
+    Where a spectrum lies in several files, `together(name)` is what their names share. The first of them, by
+    name, then has the rows, its `read` looks for the others, and they stay in one shard.
     """
 
     pattern: re.Pattern[str]
@@ -45,6 +48,7 @@ class Files:
     count: int | Callable[[SurveySpec, Store, str], int]
     read: Callable[[SurveySpec, Store, str, int, int], Found]
     from_name: Callable[[str], Mapping[str, Any]]
+    together: Callable[[str], str] | None = None
 
 
 def with_files(survey: Survey, files: Files) -> Survey:
@@ -76,19 +80,31 @@ def list_shards(name: str, star_key: str, files: Files, spec: SurveySpec) -> lis
     if not entries:
         raise PlanError(f"survey.root: no {files.example} anywhere under {spec.root}")
     counted = count_files(f"{name}-{spec.spectra}", spec, store, entries, files.count)
-    return [_shard(group) for group in _groups(counted)]
+    return [_shard(group) for group in _groups(_together(counted, files.together))]
 
 
-def _groups(counted: Sequence[Counted]) -> Iterator[list[Counted]]:
+def _together(counted: Sequence[Counted], key: Callable[[str], str] | None) -> list[list[Counted]]:
+    """The files of each spectrum, of which only the first has rows."""
+    if key is None:
+        return [[file] for file in counted]
+    found: dict[str, list[Counted]] = {}
+    for file in counted:
+        beside = found.setdefault(key(file.entry.name), [])
+        beside.append(replace(file, rows=0) if beside else file)
+    return list(found.values())
+
+
+def _groups(units: Sequence[list[Counted]]) -> Iterator[list[Counted]]:
     """Files in order, cut into groups by their names and rows; a broken file stands alone."""
     group: list[Counted] = []
-    for file in counted:
+    for unit in units:
+        first = unit[0]
         rows = sum(member.rows for member in group)
-        if group and (file.problem is not None or rows + file.rows > GROUP_ROWS):
+        if group and (first.problem is not None or rows + first.rows > GROUP_ROWS):
             yield group
             group = []
-        group.append(file)
-        if file.problem is not None or _ends_group(file.entry):
+        group.extend(unit)
+        if first.problem is not None or _ends_group(first.entry):
             yield group
             group = []
     if group:
@@ -124,9 +140,12 @@ def read(columns: Sequence[Column], star_key: str, files: Files, spec: SurveySpe
     if task.shard.problem is not None:
         raise ShardCorrupt(f"{store.address(task.shard.path)}: {task.shard.problem}")
     alone = len(task.shard.members) == 1
+    beside = _beside(files, task.shard)
     parts = []
     for member, start, stop in _overlaps(task):
         try:
+            for other in beside.get(member.path, ()):
+                store.refuse_change(other.path, other.fingerprint)
             parts.append(_read_member(columns, files, spec, store, member, start, stop))
         except ShardUnavailable:
             raise
@@ -178,6 +197,16 @@ def _read_member(
         return assemble(columns, found, stop - start)
     except ShardError as error:
         raise type(error)(f"{store.address(member.path)}: {error}") from error
+
+
+def _beside(files: Files, shard: Shard) -> Mapping[str, Sequence[Member]]:
+    """The other files of each spectrum that lies in several, by the path of its first."""
+    if files.together is None:
+        return {}
+    units: dict[str, list[Member]] = {}
+    for member in shard.members:
+        units.setdefault(files.together(member.path), []).append(member)
+    return {first.path: others for first, *others in units.values()}
 
 
 def _unreadable(columns: Sequence[Column], files: Files, member: Member, rows: int, problem: str) -> pa.Table:

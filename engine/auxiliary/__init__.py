@@ -1,0 +1,6 @@
+"""Tables joined to the spectra by an id: opened for the plan, joined to every batch."""
+
+from engine.auxiliary.join import join
+from engine.auxiliary.tables import Table, joined_columns, open_tables, published_columns, table_digests
+
+__all__ = ["Table", "join", "joined_columns", "open_tables", "published_columns", "table_digests"]
