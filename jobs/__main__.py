@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from engine.errors import AbundantError, InputError, RunError
-from engine.spec import Profile, RunSpec, TrainSpec, load
+from engine.spec import Profile, RunSpec, TrainSpec
+from engine.toml import load
 from jobs.progress import CONSOLE, say
 
 app = typer.Typer(

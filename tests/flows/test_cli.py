@@ -16,7 +16,8 @@ import tomli_w
 from catalogs.lease import driving
 from engine.models.bundle import load_card
 from engine.plan import make_plan
-from engine.spec import RunSpec, load
+from engine.spec import RunSpec
+from engine.toml import load
 from jobs.__main__ import app, main
 from jobs.run import layout_of
 
