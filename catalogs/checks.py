@@ -1,9 +1,15 @@
 """What must hold before anything is published, and what is said when it does not."""
 
+import errno
+import shutil
 from collections.abc import Iterable, Sequence
 
+import duckdb
+
+from catalogs.groups import Damage
 from catalogs.layout import Layout, bytes_free
 from catalogs.sql import duplicates
+from catalogs.stage import receipt_path
 from engine.errors import CommitError
 from engine.types import Receipt
 
@@ -17,7 +23,7 @@ def complete(found: Iterable[Receipt], expected: Sequence[str], failed_allowed: 
     if missing:
         raise CommitError(
             f"{len(missing)} of {len(expected)} tasks have no receipt:\n{_listed(missing)}\n"
-            "run the same command again to do them"
+            "run the same command again (`abundant run`) to do them"
         )
     wanted = tuple(have[task] for task in sorted(set(expected)))
     failed = [f"{receipt.task_id}: {receipt.reason}" for receipt in wanted if receipt.status == "failed"]
@@ -31,17 +37,32 @@ def complete(found: Iterable[Receipt], expected: Sequence[str], failed_allowed: 
     return wanted
 
 
-def refuse_miscount(staged: Sequence[Receipt], rows: int) -> None:
-    """CommitError unless the receipts speak of as many rows as were found in the staged files."""
-    said = sum(receipt.rows for receipt in staged)
-    if said != rows:
-        raise CommitError(f"the receipts say {said} rows, the staged files hold {rows}: this is a bug")
+def refuse_damage(layout: Layout, damages: Iterable[Damage]) -> None:
+    """CommitError if there is any; the receipts of its tasks are set aside, so that a run does them anew."""
+    found = sorted(damages, key=lambda damage: damage.task_id)
+    if not found:
+        return
+    for task_id in {damage.task_id for damage in found}:
+        receipt = receipt_path(layout, task_id)
+        receipt.replace(receipt.with_name(f"{receipt.name}.damaged"))
+    raise CommitError(
+        f"{len(found)} staged files are not what their receipts say; nothing was published:\n"
+        f"{_listed([f'{damage.task_id}: {damage.what}' for damage in found])}\n"
+        "their receipts were set aside and all others are kept: run the same command again "
+        "(`abundant run`), which does these tasks anew"
+    )
 
 
 def refuse_duplicates(layout: Layout, staged: Sequence[Receipt], keys: Sequence[str]) -> None:
     """CommitError that lists keys which occur more than once in the staged files."""
     files = [layout.staging / receipt.file for receipt in staged]
-    found = duplicates(files, keys, layout.scratch / "spill")
+    try:
+        found = duplicates(files, keys, layout.scratch / "spill")
+    except duckdb.Error as error:
+        raise CommitError(
+            f"the keys cannot be compared: {str(error).splitlines()[0]} ({bytes_free(layout.root):,} bytes "
+            "free for it); the staging is kept: make room, then run the same command again"
+        ) from error
     if found.keys:
         raise CommitError(
             f"{found.keys} keys ({'/'.join(keys)}) occur more than once; nothing was published and "
@@ -50,11 +71,32 @@ def refuse_duplicates(layout: Layout, staged: Sequence[Receipt], keys: Sequence[
         )
 
 
-def unwritable(layout: Layout, error: OSError) -> CommitError:
-    """The CommitError for an error of the file system, most often a full disk."""
+def stopped(layout: Layout, error: Exception) -> CommitError:
+    """The CommitError for what stopped a commit on its way."""
+    if isinstance(error, OSError) and error.errno:
+        return _unwritable(layout, error)
+    return _unsound(layout, error)
+
+
+def _unwritable(layout: Layout, error: OSError) -> CommitError:
+    """An error of the file system, most often a full disk."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    free = f" ({bytes_free(layout.root):,} bytes free there)" if full else ""
+    remedy = "make room" if full else "mend what it names"
     return CommitError(
-        f"the commit cannot go on: {error} ({bytes_free(layout.root):,} bytes free there); "
-        "the staging is kept: make room, then run the same command again"
+        f"the commit cannot go on: {error}{free}; the staging is kept: "
+        f"{remedy}, then run the same command again"
+    )
+
+
+def _unsound(layout: Layout, error: Exception) -> CommitError:
+    """What was built is not what was staged, or scratch cannot be read (pyarrow's errors have no errno)."""
+    for folder in (layout.scratch, layout.partial):
+        shutil.rmtree(folder, ignore_errors=True)
+    return CommitError(
+        f"the catalog that was built is damaged, and was not published: {error}\n"
+        "it was removed and the staging is kept: run the same command again to build it anew; "
+        f"should that end alike, delete {layout.staging}, and all tasks are done again"
     )
 
 

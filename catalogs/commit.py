@@ -10,19 +10,25 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from catalogs.checks import complete, refuse_duplicates, refuse_miscount, unwritable
+import pyarrow as pa
+
+from catalogs.checks import complete, refuse_damage, refuse_duplicates, stopped
+from catalogs.groups import group
 from catalogs.layout import Layout, Product, sweep, sync, write_atomic
 from catalogs.metadata import published_schema, write_derived, write_manifest, write_properties
-from catalogs.pixels import PixelPlan, align, group, tally, total
+from catalogs.pixels import PixelPlan, align, tally, total
+from catalogs.place import is_published
+from catalogs.report import CommitReport, report
 from catalogs.shuffle import Partition, Target, parts, reduce, split
-from catalogs.stage import is_published, receipts
+from catalogs.stage import receipts
+from catalogs.verify import verify
 from engine.columns import schema
-from engine.errors import CommitError
+from engine.errors import CommitError, VerifyError
 from engine.types import Receipt
 
 A = TypeVar("A")
@@ -42,21 +48,6 @@ def _silent(_step: str, _done: int, _of: int) -> None:
     """Progress that nobody wants to hear of."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitReport:
-    """What is published. `already` is True when an earlier commit of the same plan had done it."""
-
-    path: Path
-    rows: int
-    ok: int
-    flagged: int
-    no_result: int
-    failed_tasks: int
-    partitions: int
-    bytes: int
-    already: bool
-
-
 def commit(
     layout: Layout,
     tasks_expected: Sequence[str],
@@ -69,19 +60,21 @@ def commit(
 ) -> CommitReport:
     """Publish a run's staged labels; the same call again finishes what was interrupted.
 
-    CommitError when receipts are missing, too many tasks failed, nothing was staged, keys are not unique
-    or staged files are damaged: the staging stays as it is. PlanError when the folder is taken.
+    What was built is verified before it takes its place. CommitError when receipts are missing, too many
+    tasks failed, nothing was staged, keys are not unique, or anything is damaged: what is sound stays, so
+    that the same command mends it. PlanError when the folder is taken.
     `manifest` is what the caller knows of the run; `on_step(step, done, of)` hears of progress.
     """
-    already = is_published(layout)
-    if not already:
-        staged = complete(receipts(layout), tasks_expected, failed_allowed)
-        try:
-            _build(layout, staged, product, manifest, _Work(mapper=mapper, on_step=on_step))
-        except OSError as error:
-            raise unwritable(layout, error) from error
+    if already := is_published(layout):
+        shutil.rmtree(layout.scratch, ignore_errors=True)
+        return report(layout, already=already)
+    staged = complete(receipts(layout), tasks_expected, failed_allowed)
+    try:
+        _build(layout, staged, product, manifest, _Work(mapper=mapper, on_step=on_step))
+    except (OSError, pa.ArrowException, VerifyError) as error:
+        raise stopped(layout, error) from error
     _tidy(layout)
-    return _report(layout, already=already)
+    return report(layout, already=already)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,20 +93,23 @@ class _Work:
 def _build(
     layout: Layout, staged: Sequence[Receipt], product: Product, manifest: Mapping[str, Any], work: _Work
 ) -> None:
-    """From staged files to the published folder: the straight line."""
+    """From staged files to the published folder: the straight line. Nothing is published unverified."""
     plan = _pixel_plan(layout, staged, product, work)
     partitions = _partitions(layout, staged, product, plan, work)
-    work.on_step("publish", 0, 1)
+    work.on_step("describe", 0, 1)
     write_derived(layout.partial, plan)
     write_manifest(layout, manifest, product=product, receipts=staged, partitions=partitions)
     write_properties(layout, plan, partitions)
+    work.on_step("verify", 0, 1)
+    verify(layout.partial)
+    work.on_step("publish", 0, 1)
     _publish(layout)
     work.on_step("publish", 1, 1)
 
 
 def _pixel_plan(layout: Layout, staged: Sequence[Receipt], product: Product, work: _Work) -> PixelPlan:
     """The saved cut of these very staged files; else check them, cut anew and drop older scratch."""
-    digest = hashlib.sha256(json.dumps([(r.task_id, r.rows, r.sha256) for r in staged]).encode()).hexdigest()
+    digest = _digest(staged)
     path = layout.scratch / "pixels.json"
     saved = _saved(path)
     if saved is not None and saved.staged == digest:
@@ -123,7 +119,7 @@ def _pixel_plan(layout: Layout, staged: Sequence[Receipt], product: Product, wor
             shutil.rmtree(folder)
     groups = group(layout.staging, staged)
     counted = total(work.each("histogram", partial(tally, schema=schema(product.columns)), groups))
-    refuse_miscount(staged, counted.rows)
+    refuse_damage(layout, counted.damages)
     work.on_step("keys", 0, 1)
     refuse_duplicates(layout, staged, product.keys)
     work.on_step("keys", 1, 1)
@@ -136,20 +132,27 @@ def _partitions(
     layout: Layout, staged: Sequence[Receipt], product: Product, plan: PixelPlan, work: _Work
 ) -> tuple[Partition, ...]:
     """Split and reduce; the partitions in the order of the sky."""
-    to = layout.scratch / "split"
-    splits = list(
-        work.each("split", partial(split, pixels=plan.pixels, folder=to), group(layout.staging, staged))
-    )
     target = Target(
         folder=layout.partial,
+        splits=layout.scratch / "split",
         done=layout.scratch / "done",
+        staged=schema(product.columns),
         schema=published_schema(product.columns, plan.tally.widths),
         keys=product.keys,
     )
+    step = partial(split, pixels=plan.pixels, target=target)
+    splits = list(work.each("split", step, group(layout.staging, staged)))
+    refuse_damage(layout, (damage for one in splits for damage in one.damages))
     made = work.each("reduce", partial(reduce, target=target), parts(plan.pixels, splits))
     partitions = _account(made, plan)
     sweep(layout.partial)
     return partitions
+
+
+def _digest(staged: Sequence[Receipt]) -> str:
+    """All that the receipts say of the rows; not how long they took, which a retry changes."""
+    said = [replace(receipt, seconds={}).to_dict() for receipt in staged]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _saved(path: Path) -> PixelPlan | None:
@@ -170,8 +173,9 @@ def _account(made: Iterable[Partition], plan: PixelPlan) -> tuple[Partition, ...
 
 
 def _publish(layout: Layout) -> None:
-    """Make the finished folder the catalog, in one rename."""
+    """Make the finished folder the catalog, in one rename; PlanError when another plan's came first."""
     sync(layout.partial)
+    is_published(layout)
     layout.partial.replace(layout.catalog)
     sync(layout.catalog.parent)
 
@@ -185,20 +189,3 @@ def _tidy(layout: Layout) -> None:
     with suppress(OSError):
         for folder in (layout.data, layout.receipts):
             sweep(folder)
-
-
-def _report(layout: Layout, *, already: bool) -> CommitReport:
-    manifest = json.loads(layout.manifest.read_bytes())
-    partitions = [file for file in manifest["files"].values() if "rows" in file]
-    rows = manifest["rows"]
-    return CommitReport(
-        path=layout.catalog,
-        rows=rows["total"],
-        ok=rows["ok"],
-        flagged=rows["flagged"],
-        no_result=rows["no_result"],
-        failed_tasks=len(manifest["failures"]),
-        partitions=len(partitions),
-        bytes=sum(file["bytes"] for file in partitions),
-        already=already,
-    )

@@ -83,6 +83,11 @@ class Layout:
         return self.staging / "plan.json"
 
     @property
+    def lease(self) -> Path:
+        """Who drives the run at this moment."""
+        return self.staging / "lease.json"
+
+    @property
     def scratch(self) -> Path:
         """The intermediate files of this plan's commit; safe to delete at any time."""
         return self.staging / f"commit-{self.plan_digest[:12]}"

@@ -24,8 +24,9 @@ from catalogs.layout import (
     sync,
     write_atomic,
 )
-from catalogs.pixels import SKY_ORDER, PixelPlan
+from catalogs.pixels import INDEX_ORDER, SKY_ORDER, PixelPlan
 from catalogs.shuffle import Partition
+from catalogs.sums import Sums, total
 from engine.columns import INDEX, schema
 from engine.types import Column, Receipt
 
@@ -92,14 +93,15 @@ def write_manifest(
 
     ValueError when the caller gives a key of the commit's: that is a bug, and one of the two would be lost.
     """
+    counted = total(Sums.claimed(receipt) for receipt in receipts)
     committed = {
         "catalog": {"name": layout.name, "version": layout.version},
         "plan_digest": layout.plan_digest,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "keys": list(product.keys),
         "columns": [_plain(column) for column in product.columns],
-        "rows": _rows(receipts),
-        "flag_counts": _flag_counts(receipts),
+        "rows": counted.outcomes,
+        "flag_counts": counted.flag_counts,
         "tasks": len(receipts),
         "failures": _failures(receipts),
         "files": _files(layout.partial, partitions),
@@ -115,33 +117,48 @@ def write_properties(layout: Layout, plan: PixelPlan, partitions: Sequence[Parti
     from hats.catalog.dataset.table_properties import TableProperties
     from hats.io.file_io.file_pointer import get_upath
 
-    size = sum(partition.bytes for partition in partitions)
-    about = {
-        "obs_collection": layout.name,
-        "dataproduct_type": "object",
-        "hats_nrows": plan.tally.rows,
-        "hats_col_ra": "ra",
-        "hats_col_dec": "dec",
-        "hats_col_healpix": INDEX.name,
-        "hats_col_healpix_order": 29,
-        "hats_npix_suffix": ".parquet",
-        "hats_order": max(pixel.order for pixel in plan.pixels),
-        "hats_skymap_order": SKY_ORDER,
-        "moc_sky_fraction": len(plan.tally.indexes) / (12 * 4**SKY_ORDER),
-        "hats_max_rows": max(partition.rows for partition in partitions),
-        "hats_max_bytes": max(partition.bytes for partition in partitions),
-        "hats_estsize": size // 1024,
-        "hats_builder": f"abundant, hats v{version('hats')}",
-        "hats_creation_date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MUTC"),
-        "hats_version": "v1.0",
-        "abundant_version": layout.version,
-        "abundant_plan_digest": layout.plan_digest,
-        "abundant_manifest_sha256": sha256_file(layout.partial / MANIFEST),
-    }
+    about = _index() | _sizes(plan, partitions) | _origin(layout)
     with atomic_file(layout.partial / PROPERTIES) as temporary:
         TableProperties(**about).to_properties_file_path(
             get_upath(temporary), initial_comments="HATS catalog"
         )
+
+
+def _index() -> dict[str, Any]:
+    """Where HATS finds positions and partitions."""
+    return {
+        "dataproduct_type": "object",
+        "hats_col_ra": "ra",
+        "hats_col_dec": "dec",
+        "hats_col_healpix": INDEX.name,
+        "hats_col_healpix_order": INDEX_ORDER,
+        "hats_npix_suffix": ".parquet",
+        "hats_skymap_order": SKY_ORDER,
+        "hats_version": "v1.0",
+    }
+
+
+def _sizes(plan: PixelPlan, partitions: Sequence[Partition]) -> dict[str, Any]:
+    return {
+        "hats_nrows": plan.tally.rows,
+        "hats_order": max(pixel.order for pixel in plan.pixels),
+        "moc_sky_fraction": len(plan.tally.indexes) / (12 * 4**SKY_ORDER),
+        "hats_max_rows": max(partition.rows for partition in partitions),
+        "hats_max_bytes": max(partition.bytes for partition in partitions),
+        "hats_estsize": sum(partition.bytes for partition in partitions) // 1024,
+    }
+
+
+def _origin(layout: Layout) -> dict[str, Any]:
+    """What was published, by what and when; and the seal on the manifest."""
+    return {
+        "obs_collection": layout.name,
+        "hats_builder": f"abundant, hats v{version('hats')}",
+        "hats_creation_date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MUTC"),
+        "abundant_version": layout.version,
+        "abundant_plan_digest": layout.plan_digest,
+        "abundant_manifest_sha256": sha256_file(layout.partial / MANIFEST),
+    }
 
 
 def _plain(column: Column) -> dict[str, str]:
@@ -157,24 +174,6 @@ def _width(column: str, widths: Mapping[str, int]) -> int:
 def _failures(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:
     failed = (receipt for receipt in receipts if receipt.status == "failed")
     return [{"task_id": one.task_id, "rows": one.rows, "reason": one.reason} for one in failed]
-
-
-def _rows(receipts: Iterable[Receipt]) -> dict[str, int]:
-    rows = {"total": 0, "ok": 0, "flagged": 0, "no_result": 0}
-    for receipt in receipts:
-        rows["total"] += receipt.rows
-        rows["ok"] += receipt.ok
-        rows["flagged"] += receipt.flagged
-        rows["no_result"] += receipt.no_result
-    return rows
-
-
-def _flag_counts(receipts: Iterable[Receipt]) -> dict[str, int]:
-    counts: dict[int, int] = {}
-    for receipt in receipts:
-        for bit, rows in receipt.flag_counts.items():
-            counts[int(bit)] = counts.get(int(bit), 0) + rows
-    return {str(bit): counts[bit] for bit in sorted(counts)}
 
 
 def _files(folder: Path, partitions: Iterable[Partition]) -> dict[str, dict[str, Any]]:

@@ -3,56 +3,35 @@
 The cut is decided once per set of staged files and saved, so that a resumed commit makes the same files.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from catalogs.layout import partition_path, sha256_file
-from engine.errors import CommitError
+from catalogs.groups import Damage, Group, open_staged
+from catalogs.layout import partition_path
+from catalogs.sums import COUNTED, Sums
 from engine.types import Receipt
 
 INDEX_ORDER = 29
 SKY_ORDER = 8
-GROUP_BYTES = 16 * 2**20
-GROUP_FILES = 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """Some staged files that are read together: many are tiny, and one by one they would be slow."""
-
-    number: int
-    staging: Path
-    receipts: tuple[Receipt, ...]
-
-    @property
-    def label(self) -> str:
-        """A name that another grouping of the same run cannot have."""
-        content = "".join(receipt.sha256 for receipt in self.receipts)
-        return f"{self.number:06d}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
-
-    @property
-    def files(self) -> list[Path]:
-        """The staged Parquet files."""
-        return [self.staging / receipt.file for receipt in self.receipts]
+SEQUENCES = ("indexes", "counts", "damages")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Rows per HEALPix pixel of order SKY_ORDER, where there are any, their compressed bytes, and the
-    length of the longest text in each text column."""
+    """Rows per HEALPix pixel of order SKY_ORDER, where there are any, their compressed bytes, the length
+    of the longest text in each text column, and what must not be published."""
 
     indexes: tuple[int, ...]
     counts: tuple[int, ...]
     bytes: int
     widths: Mapping[str, int]
+    damages: tuple[Damage, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -105,7 +84,7 @@ class PixelPlan:
     def from_json(cls, content: bytes) -> "PixelPlan":
         """The plan again; ValueError, KeyError or TypeError when `content` is not one."""
         plain = json.loads(content)
-        counted = plain["tally"] | {key: tuple(plain["tally"][key]) for key in ("indexes", "counts")}
+        counted = plain["tally"] | {key: tuple(plain["tally"][key]) for key in SEQUENCES}
         return cls(
             staged=plain["staged"],
             tally=Tally(**counted),
@@ -113,51 +92,38 @@ class PixelPlan:
         )
 
 
-def group(staging: Path, receipts: Sequence[Receipt]) -> tuple[Group, ...]:
-    """Receipts in groups of bounded bytes and files, in their order."""
-    groups: list[list[Receipt]] = [[]]
-    size = 0
-    for receipt in receipts:
-        if groups[-1] and (size + receipt.bytes > GROUP_BYTES or len(groups[-1]) == GROUP_FILES):
-            groups.append([])
-            size = 0
-        groups[-1].append(receipt)
-        size += receipt.bytes
-    numbered = enumerate(groups)
-    return tuple(Group(number=n, staging=staging, receipts=tuple(some)) for n, some in numbered)
-
-
 def tally(group: Group, schema: pa.Schema) -> Tally:
-    """Count a group's rows by pixel; CommitError for a file that is not what its receipt says."""
-    index = []
-    widths: dict[str, int] = {}
-    size = 0
+    """Count a group's rows by pixel; files that are not what their receipts say are named, not counted."""
     text = [field.name for field in schema if field.type == pa.string()]
-    for receipt, path in zip(group.receipts, group.files, strict=True):
-        if sha256_file(path) != receipt.sha256:
-            raise CommitError(f"{path} changed after it was staged; delete it and run the same command again")
-        with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(schema):
-                raise CommitError(f"{path} has other columns: {_difference(file.schema_arrow, schema)}")
-            table = file.read(columns=["_healpix_29", *text])
-            index.append(table["_healpix_29"].to_numpy() >> 2 * (INDEX_ORDER - SKY_ORDER))
-            widths = _wider(widths, {name: _longest(table[name]) for name in text})
-            size += _compressed(file.metadata)
-    indexes, counts = np.unique(np.concatenate(index), return_counts=True)
-    return _tally(indexes, counts, size, widths)
+    index, widths, size, damages = [np.zeros(0, np.int64)], dict[str, int](), 0, list[Damage]()
+    for receipt in group.receipts:
+        file = open_staged(group.staging, receipt, schema)
+        if isinstance(file, Damage):
+            damages.append(file)
+            continue
+        table = file.read(columns=["_healpix_29", *COUNTED, *text])
+        if found := _contradictions(table, receipt):
+            damages += found
+            continue
+        index.append(table["_healpix_29"].to_numpy())
+        widths = _wider(widths, {name: _longest(table[name]) for name in text})
+        size += _compressed(file.metadata)
+    order_8 = np.concatenate(index) >> 2 * (INDEX_ORDER - SKY_ORDER)
+    indexes, counts = np.unique(order_8, return_counts=True)
+    return _tally(indexes, counts, size, widths, damages)
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
     """The sum of some tallies."""
     dense = np.zeros(12 * 4**SKY_ORDER, np.int64)
-    widths: dict[str, int] = {}
-    size = 0
+    widths, size, damages = dict[str, int](), 0, list[Damage]()
     for one in tallies:
         dense[np.array(one.indexes, np.int64)] += np.array(one.counts, np.int64)
         widths = _wider(widths, one.widths)
         size += one.bytes
+        damages += one.damages
     indexes = dense.nonzero()[0]
-    return _tally(indexes, dense[indexes], size, widths)
+    return _tally(indexes, dense[indexes], size, widths, damages)
 
 
 def align(tally: Tally, target_bytes: int) -> tuple[Pixel, ...]:
@@ -187,14 +153,34 @@ def _compressed(footer: pq.FileMetaData) -> int:
     return sum(g.column(i).total_compressed_size for g in groups for i in range(footer.num_columns))
 
 
-def _tally(indexes: np.ndarray, counts: np.ndarray, size: int, widths: Mapping[str, int]) -> Tally:
-    return Tally(indexes=tuple(indexes.tolist()), counts=tuple(counts.tolist()), bytes=size, widths=widths)
+def _contradictions(table: pa.Table, receipt: Receipt) -> list[Damage]:
+    """What staged rows say against their receipt."""
+    claimed, found = Sums.claimed(receipt), Sums.of(table)
+    index_N = table["_healpix_29"].to_numpy()
+    said = []
+    if claimed != found:
+        said.append(f"the receipt says {_counts(claimed)}; the file holds {_counts(found)}")
+    if np.any((index_N < 0) | (index_N >= 12 * 4**INDEX_ORDER)):
+        said.append("positions lie outside the sky")
+    return [Damage(task_id=receipt.task_id, what=what) for what in said]
 
 
-def _difference(found: pa.Schema, wanted: pa.Schema) -> str:
-    has, needs = ([f"{field.name} {field.type}" for field in one] for one in (found, wanted))
-    lacks, besides = [c for c in needs if c not in has], [c for c in has if c not in needs]
-    return f"lacks {lacks}, has besides {besides}; staged by another version of the program?"
+def _counts(sums: Sums) -> str:
+    bits = ", ".join(f"{bit}: {rows}" for bit, rows in sums.flag_counts.items())
+    kinds = f"{sums.ok} ok, {sums.flagged} flagged, {sums.no_result} without result"
+    return f"{sums.rows} rows ({kinds}; flag bits {bits or 'none'})"
+
+
+def _tally(
+    indexes: np.ndarray, counts: np.ndarray, size: int, widths: Mapping[str, int], damages: Iterable[Damage]
+) -> Tally:
+    return Tally(
+        indexes=tuple(indexes.tolist()),
+        counts=tuple(counts.tolist()),
+        bytes=size,
+        widths=widths,
+        damages=tuple(damages),
+    )
 
 
 def _wider(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:

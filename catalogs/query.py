@@ -1,6 +1,8 @@
 """SQL on a catalog, read-only; and one row by its key."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +10,12 @@ import duckdb
 import pyarrow as pa
 
 from catalogs.layout import ID_COLUMNS
-from catalogs.read import Catalog, open_catalog
+from catalogs.read import Catalog, damaged, open_catalog
 from catalogs.sql import SHOWN, name, slashed, text
-from engine.errors import InputError
+from engine.errors import AbundantError, InputError
 
 # EXPLAIN ANALYZE runs what it explains, a COPY too: only SELECT reads and nothing else.
+BATCH_ROWS = 10_000
 READING = (duckdb.StatementType.SELECT,)
 
 
@@ -20,22 +23,39 @@ def query(path: Path | str, sql: str) -> pa.Table:
     """The rows that one SQL statement selects from the view `catalog`.
 
     The statement sees the catalog's own files and nothing else, and can write nothing. InputError with
-    DuckDB's first line when it is wrong.
+    DuckDB's first line when it is wrong; VerifyError when the catalog is damaged.
     """
-    with _locked(open_catalog(path)) as connection:
+    with stream(path, sql) as rows:
+        return rows.read_all()
+
+
+@contextmanager
+def stream(path: Path | str, sql: str) -> Iterator[pa.RecordBatchReader]:
+    """As `query`, a batch at a time: memory does not grow with the number of rows.
+
+    Columns that share a name are told apart: a, a_1.
+    """
+    catalog = open_catalog(path)
+    with _locked(catalog) as connection:
         try:
             statements = connection.extract_statements(sql)
             if len(statements) != 1 or statements[0].type not in READING:
                 raise InputError("give one SELECT statement; the view is named `catalog`")
-            return connection.sql(sql).to_arrow_table()
-        except duckdb.Error as error:
-            raise InputError(f"SQL: {str(error).splitlines()[0]}") from error
+            yield _distinct(connection.sql(sql).to_arrow_reader(BATCH_ROWS))
+        except (duckdb.ParserException, duckdb.BinderException) as error:
+            raise InputError(f"SQL: {_first(error)}") from error
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            # DuckDB's errors while rows are streamed arrive as an OSError without a number.
+            if isinstance(error, OSError) and error.errno:
+                raise
+            raise _blame(catalog, f"SQL: {_first(error)}") from error
 
 
 def find(path: Path | str, key: Sequence[str]) -> dict[str, Any]:
     """One row, column name -> value, by its full key ("NULL" = no value) or by its id alone.
 
-    InputError when there is no such row, or when an id alone names several: they are listed.
+    InputError when there is no such row, or when an id alone names several: they are listed. VerifyError
+    when the catalog is damaged.
     """
     catalog = open_catalog(path)
     keys: list[str] = catalog.manifest["keys"]
@@ -55,13 +75,18 @@ def find(path: Path | str, key: Sequence[str]) -> dict[str, Any]:
             if len(found) == 1:
                 rows = connection.sql(f"FROM catalog WHERE {where}", params=values).to_arrow_table()
                 return rows.to_pylist()[0]
-        except duckdb.Error as error:
-            raise InputError(f"{asked} is no key ({'/'.join(keys)}): {str(error).splitlines()[0]}") from error
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise _blame(catalog, f"{asked} is no key ({'/'.join(keys)}): {_first(error)}") from error
+    raise _not_one(catalog, wanted, [row[0] for row in found])
+
+
+def _not_one(catalog: Catalog, wanted: Mapping[str, str], found: Sequence[str]) -> InputError:
+    asked = f"{'/'.join(wanted)} = {'/'.join(wanted.values())}"
     if not found:
-        raise InputError(f"no row with {'/'.join(wanted)} = {asked} in {catalog.path}")
+        return InputError(f"no row with {asked} in {catalog.path}")
     more = [f"  … and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
-    matches = "\n".join([*(f"  {row[0]}" for row in found[:SHOWN]), *more])
-    raise InputError(f"{len(found)} rows have {'/'.join(wanted)} = {asked}; give the full key:\n{matches}")
+    matches = "\n".join([*(f"  {key}" for key in found[:SHOWN]), *more])
+    return InputError(f"{len(found)} rows have {asked}; give the full key:\n{matches}")
 
 
 def _locked(catalog: Catalog) -> duckdb.DuckDBPyConnection:
@@ -73,6 +98,31 @@ def _locked(catalog: Catalog) -> duckdb.DuckDBPyConnection:
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def _distinct(rows: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    """The same rows, with no name twice."""
+    names: list[str] = []
+    for one in rows.schema.names:
+        taken = {*names, *rows.schema.names}
+        others = (f"{one}_{number}" for number in count(1))
+        names.append(one if one not in names else next(new for new in others if new not in taken))
+    wanted = pa.schema([field.with_name(new) for field, new in zip(rows.schema, names, strict=True)])
+    return pa.RecordBatchReader.from_batches(
+        wanted, (pa.RecordBatch.from_arrays(batch.columns, schema=wanted) for batch in rows)
+    )
+
+
+def _blame(catalog: Catalog, what: str) -> AbundantError:
+    """What DuckDB stumbled over: the catalog where a quick look finds it damaged, else the question."""
+    broken = catalog.broken()
+    if broken is not None:
+        return damaged(catalog.path, broken)
+    return InputError(f"{what} (if that is no mistake in the question: `abundant verify {catalog.path}`)")
+
+
+def _first(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _wanted(keys: Sequence[str], given: Sequence[str]) -> Mapping[str, str]:

@@ -1,7 +1,6 @@
 """open_catalog(): a published catalog as pandas, Arrow, astropy, DuckDB or LSDB."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,9 @@ import pyarrow.dataset as pds
 import pyarrow.parquet as pq
 
 from catalogs.layout import DATASET, MANIFEST, PROPERTIES
+from catalogs.manifest import Manifest, partitions, read_manifest
 from catalogs.sql import scan
-from engine.errors import InputError
+from engine.errors import InputError, VerifyError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,14 +26,14 @@ class Catalog:
     """A published catalog. `schema` carries units, UCDs and descriptions as field metadata."""
 
     path: Path
-    manifest: Mapping[str, Any]
+    manifest: Manifest
     schema: pa.Schema
     rows: int
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The partitions."""
-        return tuple(self.path / name for name, file in self.manifest["files"].items() if "rows" in file)
+        return tuple(self.path / name for name in partitions(self.manifest))
 
     def to_arrow(
         self, columns: Sequence[str] | None = None, filters: pds.Expression | None = None
@@ -70,10 +70,26 @@ class Catalog:
         return made
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection with the view `catalog`."""
+        """A DuckDB connection with the view `catalog`. VerifyError when the partitions cannot be read."""
         connection = duckdb.connect()
-        connection.execute(f"CREATE VIEW catalog AS FROM {scan(self.files)}")
+        try:
+            connection.execute(f"CREATE VIEW catalog AS FROM {scan(self.files)}")
+        except duckdb.Error as error:
+            connection.close()
+            raise damaged(self.path, self.broken() or str(error).splitlines()[0]) from error
         return connection
+
+    def broken(self) -> str | None:
+        """The first partition that is missing, of another size or without a footer, in words."""
+        for name in partitions(self.manifest):
+            path, said = self.path / name, self.manifest["files"][name]["bytes"]
+            try:
+                if path.stat().st_size != said:
+                    return f"{name} has {path.stat().st_size} bytes, the manifest says {said}"
+                pq.read_metadata(path)
+            except (OSError, pa.ArrowException) as error:
+                return f"{name} cannot be read: {str(error).splitlines()[0]}"
+        return None
 
     def to_lsdb(self) -> Any:
         """A lazy LSDB catalog, for cross-matches and cones. InputError without LSDB."""
@@ -85,23 +101,37 @@ class Catalog:
 
 
 def open_catalog(path: Path | str) -> Catalog:
-    """A published catalog; reads nothing but its manifest and schema. InputError if there is none."""
+    """A published catalog; reads nothing but its manifest and schema.
+
+    InputError if there is none; VerifyError if these two cannot be read or contradict each other.
+    """
     folder = Path(path)
-    manifest, schema = folder / MANIFEST, folder / DATASET / "_common_metadata"
-    if not (folder / PROPERTIES).exists():
-        raise InputError(f"{folder} is not a published catalog: it has no {PROPERTIES}")
-    try:
-        content = json.loads(manifest.read_bytes())
-        return Catalog(
-            path=folder,
-            manifest=content,
-            schema=pq.read_schema(schema),
-            rows=content["rows"]["total"],
-        )
-    except (OSError, ValueError, KeyError) as error:
+    if not is_there(folder / PROPERTIES):
         raise InputError(
-            f"{folder} is damaged ({type(error).__name__}: {error}); `abundant verify` says more"
-        ) from error
+            f"{folder} is not a published catalog: it has no {PROPERTIES}; give root/name/version"
+        )
+    try:
+        manifest = read_manifest(folder)
+        schema = pq.read_schema(folder / DATASET / "_common_metadata")
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise damaged(folder, f"{error}") from error
+    said = [(column["name"], column["type"]) for column in manifest["columns"]]
+    if said != [(field.name, str(field.type)) for field in schema]:
+        raise damaged(folder, f"the columns of {MANIFEST} are not those of {DATASET}/_common_metadata")
+    return Catalog(path=folder, manifest=manifest, schema=schema, rows=manifest["rows"]["total"])
+
+
+def is_there(path: Path) -> bool:
+    """Is there something at `path`? InputError when nobody could tell."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise InputError(f"{path} cannot be reached: {error.strerror or error}") from error
+
+
+def damaged(folder: Path, what: str) -> VerifyError:
+    """The error for a catalog that is not what it was when it was published."""
+    return VerifyError(f"{folder} is damaged: {what}; `abundant verify {folder}` says more")
 
 
 def _filled(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

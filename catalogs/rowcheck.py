@@ -1,48 +1,21 @@
 """The checks on the rows of one partition: in its pixel, in order, positions, NULLs, and their counts."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from catalogs.manifest import Manifest
 from catalogs.pixels import INDEX_ORDER
 from catalogs.shuffle import row_order
-from catalogs.stage import NO_RESULT, flag_counts, outcomes
+from catalogs.sums import NO_RESULT, Sums
 from engine.columns import healpix29
 from engine.support import NO_LABEL
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sums:
-    """Rows by outcome and by flag bit; they add up."""
-
-    rows: int = 0
-    ok: int = 0
-    flagged: int = 0
-    no_result: int = 0
-    flag_counts: Mapping[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, rows: pa.Table) -> "Sums":
-        """The sums of some rows."""
-        return cls(rows=len(rows), **outcomes(rows), flag_counts=flag_counts(rows))
-
-    def __add__(self, other: "Sums") -> "Sums":
-        bits = sorted({*self.flag_counts, *other.flag_counts}, key=int)
-        counts = {bit: self.flag_counts.get(bit, 0) + other.flag_counts.get(bit, 0) for bit in bits}
-        return Sums(
-            rows=self.rows + other.rows,
-            ok=self.ok + other.ok,
-            flagged=self.flagged + other.flagged,
-            no_result=self.no_result + other.no_result,
-            flag_counts=counts,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +34,7 @@ class RowChecks:
     columns: tuple[tuple[str, str], ...]
 
     @classmethod
-    def of(cls, manifest: Mapping[str, Any]) -> "RowChecks":
+    def of(cls, manifest: Manifest) -> "RowChecks":
         """The checks for a catalog with this manifest."""
         columns = tuple((column["name"], column["type"]) for column in manifest["columns"])
         return cls(keys=tuple(manifest["keys"]), columns=columns)

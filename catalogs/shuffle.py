@@ -14,20 +14,25 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
+from catalogs.groups import Damage, Group, open_staged
 from catalogs.layout import atomic_file, sha256_file, write_atomic, write_partition
-from catalogs.pixels import Group, Pixel, slots
+from catalogs.pixels import Pixel, slots
 
 SLOTS = b"slots"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """A group's rows by pixel: batch number i of the file belongs to pixel number `slots[i]`."""
+    """A group's rows by pixel: batch number i of the file belongs to pixel number `slots[i]`.
+
+    There is no file where `damages` names staged files that changed since the cut was made.
+    """
 
     path: Path
     slots: tuple[int, ...]
+    damages: tuple[Damage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +45,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Where partitions go and how their rows are ordered. `done` keeps a small record of each."""
+    """Where rows go, in which columns they come and are published, and how they are ordered.
+
+    `splits` and `done` are scratch: the split files, and a small record of each partition in `folder`.
+    """
 
     folder: Path
+    splits: Path
     done: Path
+    staged: pa.Schema
     schema: pa.Schema
     keys: tuple[str, ...]
 
@@ -58,13 +68,20 @@ class Partition:
     sha256: str
 
 
-def split(group: Group, pixels: Sequence[Pixel], folder: Path) -> Split:
+PARTITION = TypeAdapter(Partition)
+
+
+def split(group: Group, pixels: Sequence[Pixel], target: Target) -> Split:
     """Sort a group's rows by pixel into one file; a file that is there is complete and is kept."""
-    path = folder / f"{group.label}.arrow"
+    path = target.splits / f"{group.label}.arrow"
     if path.exists():
         with pa.ipc.open_file(path) as file:
             return Split(path=path, slots=_slots(file.schema))
-    table = pa.concat_tables(_read(file) for file in group.files).combine_chunks()
+    files = [open_staged(group.staging, receipt, target.staged) for receipt in group.receipts]
+    if damages := tuple(file for file in files if isinstance(file, Damage)):
+        return Split(path=path, slots=(), damages=damages)
+    read = (file.read() for file in files if not isinstance(file, Damage))
+    table = pa.concat_tables(read).combine_chunks()
     slot_N = slots(pixels, table["_healpix_29"].to_numpy())
     order_N = np.argsort(slot_N, kind="stable")
     found, starts = np.unique(slot_N[order_N], return_index=True)
@@ -93,10 +110,9 @@ def reduce(part: Part, target: Target) -> Partition:
     """
     path = target.folder / part.pixel.path
     record = target.done / f"{part.pixel.order}-{part.pixel.number}.json"
-    if path.exists() and record.exists():
-        known = Partition(**json.loads(record.read_bytes()))
-        if known.sha256 == sha256_file(path):
-            return known
+    known = _known(record)
+    if known is not None and path.is_file() and known.sha256 == sha256_file(path):
+        return known
     table = pa.Table.from_batches([_batch(*source) for source in part.sources]).combine_chunks()
     table = table.take(row_order(table, target.keys))
     table = pa.Table.from_arrays(table.columns, schema=target.schema)
@@ -114,9 +130,11 @@ def row_order(table: pa.Table, keys: Sequence[str]) -> pa.Array:
     return pc.call_function("sort_indices", [table], pc.SortOptions(sort_keys=by))
 
 
-def _read(path: Path) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        return file.read()
+def _known(record: Path) -> Partition | None:
+    try:
+        return PARTITION.validate_json(record.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _batch(path: Path, number: int) -> pa.RecordBatch:

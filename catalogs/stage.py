@@ -7,20 +7,21 @@ is done if and only if its receipt is there.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
+from pydantic import TypeAdapter
 
-from catalogs.layout import MANIFEST, PROPERTIES, Layout, bytes_free, staged_bytes, write_atomic
-from engine.errors import PlanError, StagingError
-from engine.flags import BY_NAME
+from catalogs.layout import Layout, bytes_free, staged_bytes, write_atomic
+from catalogs.place import is_published
+from catalogs.sums import Sums
+from engine.errors import StagingError
 from engine.types import Receipt, Task
 
-NO_RESULT = BY_NAME["NO_RESULT"].value
+RECEIPT = TypeAdapter(Receipt)
 
 
 class RunState(Enum):
@@ -45,17 +46,15 @@ class Stage:
         receipt = Receipt(
             task_id=task.task_id,
             status="done" if failure is None else "failed",
-            rows=len(labels),
-            **outcomes(labels),
-            flag_counts=flag_counts(labels),
-            file=f"data/{task.task_id}.parquet",
+            **asdict(Sums.of(labels)),
+            file=data_file(task.task_id),
             bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
             reason=failure or "",
             seconds=dict(seconds),
         )
         _write(self.layout.staging / receipt.file, content)
-        _write(self.layout.receipts / f"{task.task_id}.json", json.dumps(receipt.to_dict()).encode())
+        _write(receipt_path(self.layout, task.task_id), json.dumps(receipt.to_dict()).encode())
         return receipt
 
     def receipts(self) -> tuple[Receipt, ...]:
@@ -66,11 +65,21 @@ class Stage:
 def receipts(layout: Layout) -> tuple[Receipt, ...]:
     """All receipts of a run whose data are there in full, sorted by task id.
 
-    A receipt that is torn, or whose data file is missing or of another size, counts as absent: the
-    task is done again.
+    A receipt that cannot be read, or whose data file is missing or of another size, counts as absent:
+    the task is done again.
     """
     found = (_receipt(layout, path) for path in sorted(layout.receipts.glob("[!.]*.json")))
     return tuple(receipt for receipt in found if receipt is not None)
+
+
+def data_file(task_id: str) -> str:
+    """A task's labels, inside the staging."""
+    return f"data/{task_id}.parquet"
+
+
+def receipt_path(layout: Layout, task_id: str) -> Path:
+    """A task's receipt."""
+    return layout.receipts / f"{task_id}.json"
 
 
 def open_run(layout: Layout, plan_record: Mapping[str, Any]) -> RunState:
@@ -96,59 +105,14 @@ def open_run(layout: Layout, plan_record: Mapping[str, Any]) -> RunState:
     return state
 
 
-def is_published(layout: Layout) -> bool:
-    """Is this plan's catalog published? False where there is none.
-
-    PlanError when the catalog's folder holds another plan's catalog, or anything else.
-    """
-    folder = layout.catalog
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
-    digest = _published_digest(folder)
-    if digest == layout.plan_digest:
-        return True
-    if digest is None:
-        raise PlanError(
-            f"{folder} is in the way: it is not empty and not a catalog that was published here; "
-            "choose another [catalog] name, version or root, or move it away"
-        )
-    raise PlanError(
-        f"{folder} already holds the catalog of another plan: published {digest[:12]}, asked for "
-        f"{layout.plan_digest[:12]}; choose a new [catalog] version, or delete that folder"
-    )
-
-
-def outcomes(labels: pa.Table) -> dict[str, int]:
-    """How many rows are ok, flagged and no_result: disjoint, together all rows."""
-    flags_N = labels["flags"].to_numpy()
-    none_N = (flags_N & NO_RESULT) != 0
-    flag_N = labels["flag_warn"].to_numpy() | labels["flag_bad"].to_numpy()
-    flagged, no_result = int(np.sum(flag_N & ~none_N)), int(np.sum(none_N))
-    return {"ok": len(labels) - flagged - no_result, "flagged": flagged, "no_result": no_result}
-
-
-def flag_counts(labels: pa.Table) -> dict[str, int]:
-    """How many rows carry each bit of `flags`; bit number as text -> rows, bits without rows left out."""
-    flags_N = labels["flags"].to_numpy()
-    counts = {str(bit): int(np.sum((flags_N >> bit) & 1)) for bit in range(32)}
-    return {bit: count for bit, count in counts.items() if count}
-
-
 def _receipt(layout: Layout, path: Path) -> Receipt | None:
     try:
-        receipt = Receipt(**json.loads(path.read_bytes()))
-        complete = (layout.staging / receipt.file).stat().st_size == receipt.bytes
-    except (ValueError, TypeError, FileNotFoundError):
+        receipt = RECEIPT.validate_json(path.read_bytes(), strict=True)
+        size = (layout.staging / data_file(path.stem)).stat().st_size
+    except (OSError, ValueError):
         return None
-    return receipt if complete else None
-
-
-def _published_digest(folder: Path) -> str | None:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        return manifest["plan_digest"] if (folder / PROPERTIES).exists() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    own = (receipt.task_id, receipt.file, receipt.bytes) == (path.stem, data_file(path.stem), size)
+    return receipt if own else None
 
 
 def _write(path: Path, content: bytes) -> None:

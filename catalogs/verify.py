@@ -1,8 +1,7 @@
 """verify(): is a published catalog what its manifest says? From disk alone, all problems at once."""
 
-import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalogs.layout import DATASET, MANIFEST, PROPERTIES, sha256_file
-from catalogs.rowcheck import RowChecks, Sums
+from catalogs.manifest import Manifest, partitions, read_manifest
+from catalogs.read import is_there
+from catalogs.rowcheck import RowChecks
 from catalogs.sql import duplicates
+from catalogs.sums import Sums
 from engine.errors import InputError, VerifyError
 
 
@@ -47,7 +49,7 @@ def verify(catalog: Path | str) -> VerifyReport:
     for a folder that is no catalog at all.
     """
     folder = Path(catalog)
-    if not any((folder / name).exists() for name in (MANIFEST, PROPERTIES)):
+    if not any(is_there(folder / name) for name in (MANIFEST, PROPERTIES)):
         raise InputError(f"{folder} is no catalog; give root/name/version")
     findings = _Findings(folder=folder)
     manifest = _manifest(folder, findings)
@@ -65,7 +67,7 @@ def verify(catalog: Path | str) -> VerifyReport:
     return _report(folder, manifest, sums)
 
 
-def _report(folder: Path, manifest: Mapping[str, Any], sums: Sums) -> VerifyReport:
+def _report(folder: Path, manifest: Manifest, sums: Sums) -> VerifyReport:
     size = sum(file["bytes"] for file in manifest["files"].values())
     return VerifyReport(
         path=folder,
@@ -78,24 +80,24 @@ def _report(folder: Path, manifest: Mapping[str, Any], sums: Sums) -> VerifyRepo
     )
 
 
-def _manifest(folder: Path, findings: _Findings) -> dict[str, Any] | None:
+def _manifest(folder: Path, findings: _Findings) -> Manifest | None:
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-        if missing := {"files", "rows", "keys", "columns", "plan_digest", "flag_counts"} - set(manifest):
-            raise ValueError(f"lacks {', '.join(sorted(missing))}")
+        return read_manifest(folder)
     except (OSError, ValueError) as error:
         findings.add(MANIFEST, f"cannot be read: {error}")
         if not (folder / PROPERTIES).exists():
             findings.add(PROPERTIES, "is missing")
         return None
-    return manifest
 
 
-def _check_properties(folder: Path, manifest: Mapping[str, Any], findings: _Findings) -> None:
+def _check_properties(folder: Path, manifest: Manifest, findings: _Findings) -> None:
     try:
         lines = (folder / PROPERTIES).read_text(encoding="utf-8").splitlines()
-    except OSError:
+    except FileNotFoundError:
         findings.add(PROPERTIES, "is missing: the catalog was not committed")
+        return
+    except (OSError, ValueError) as error:
+        findings.add(PROPERTIES, f"cannot be read: {error}")
         return
     said = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     expected = {
@@ -109,7 +111,7 @@ def _check_properties(folder: Path, manifest: Mapping[str, Any], findings: _Find
 
 
 def _check_files(folder: Path, listed: Mapping[str, Any], findings: _Findings) -> None:
-    """Every listed file is there with its bytes, and no other partition lies among them."""
+    """Every listed file is there with its bytes, and no other lies among them."""
     for name, file in listed.items():
         path = folder / name
         if not path.is_file():
@@ -118,15 +120,23 @@ def _check_files(folder: Path, listed: Mapping[str, Any], findings: _Findings) -
             findings.add(name, f"has {path.stat().st_size} bytes, the manifest says {file['bytes']}")
         elif (found := sha256_file(path)) != file["sha256"]:
             findings.add(name, f"sha256 is {found[:12]}, the manifest says {file['sha256'][:12]}")
-    present = {path.relative_to(folder).as_posix() for path in (folder / DATASET).rglob("*.parquet")}
-    for name in sorted(present - set(listed)):
-        findings.add(name, "is not in the manifest")
+    present = {path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()}
+    for path in sorted(present):
+        if path.as_posix() not in {MANIFEST, PROPERTIES, *listed} and not _is_hidden(path):
+            findings.add(path.as_posix(), "is not in the manifest")
 
 
-def _check_partitions(folder: Path, manifest: Mapping[str, Any], findings: _Findings) -> Sums:
+def _is_hidden(path: Path) -> bool:
+    """What systems leave in folders (.DS_Store) does no harm; a hidden partition does, a glob reads it."""
+    return path.suffix != ".parquet" and any(part.startswith(".") for part in path.parts)
+
+
+def _check_partitions(folder: Path, manifest: Manifest, findings: _Findings) -> Sums:
     total = Sums()
     checks = RowChecks.of(manifest)
-    for name in _partitions(folder, manifest):
+    for name, said in partitions(manifest).items():
+        if not (folder / name).is_file():
+            continue
         try:
             found = checks.run(folder / name, name)
         except (OSError, ValueError, pa.ArrowException) as error:
@@ -134,27 +144,24 @@ def _check_partitions(folder: Path, manifest: Mapping[str, Any], findings: _Find
             continue
         for problem in found.problems:
             findings.add(name, problem)
-        if found.sums.rows != manifest["files"][name]["rows"]:
-            findings.add(
-                name, f"has {found.sums.rows} rows, the manifest says {manifest['files'][name]['rows']}"
-            )
+        if found.sums.rows != said:
+            findings.add(name, f"has {found.sums.rows} rows, the manifest says {said}")
         total = total + found.sums
     return total
 
 
-def _check_totals(manifest: Mapping[str, Any], sums: Sums, findings: _Findings) -> None:
+def _check_totals(manifest: Manifest, sums: Sums, findings: _Findings) -> None:
     said = manifest["rows"]
-    on_disk = {"total": sums.rows, "ok": sums.ok, "flagged": sums.flagged, "no_result": sums.no_result}
-    for kind, rows in on_disk.items():
-        if said.get(kind) != rows:
-            findings.add(MANIFEST, f"says {said.get(kind)} rows {kind}, on disk are {rows}")
-    if said.get("total") != sum(said.get(kind, 0) for kind in ("ok", "flagged", "no_result")):
+    for kind, rows in sums.outcomes.items():
+        if said[kind] != rows:
+            findings.add(MANIFEST, f"says {said[kind]} rows {kind}, on disk are {rows}")
+    if said["total"] != said["ok"] + said["flagged"] + said["no_result"]:
         findings.add(MANIFEST, f"rows do not add up: {said}")
     if manifest["flag_counts"] != sums.flag_counts:
         findings.add(MANIFEST, f"flag counts are {manifest['flag_counts']}, on disk {sums.flag_counts}")
 
 
-def _check_keys(folder: Path, manifest: Mapping[str, Any], findings: _Findings) -> None:
+def _check_keys(folder: Path, manifest: Manifest, findings: _Findings) -> None:
     files = [folder / name for name in _readable(folder, manifest)]
     if not files:
         return
@@ -168,13 +175,8 @@ def _check_keys(folder: Path, manifest: Mapping[str, Any], findings: _Findings) 
         findings.add(DATASET, f"{found.keys} keys occur more than once:\n{found}")
 
 
-def _partitions(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
-    names: Sequence[str] = [name for name, file in manifest["files"].items() if "rows" in file]
-    yield from (name for name in names if (folder / name).is_file())
-
-
-def _readable(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
-    for name in _partitions(folder, manifest):
+def _readable(folder: Path, manifest: Manifest) -> Iterator[str]:
+    for name in partitions(manifest):
         try:
             pq.read_metadata(folder / name)
         except (OSError, pa.ArrowException):

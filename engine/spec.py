@@ -5,9 +5,8 @@ The keys are settled: later specs add keys and rename none.
 
 import hashlib
 import json
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar, get_args
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -16,11 +15,8 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveFloat,
-    ValidationError,
     model_validator,
 )
-
-from engine.errors import SpecError
 
 
 def _not_blank(path: object) -> object:
@@ -70,7 +66,9 @@ class Select(Frozen):
 
     by: Literal["targets", "spectype", "ids", "all"] = "targets"
     """targets: the survey's star target bits; spectype: Redrock's class; ids: a list; all: every row."""
-    spectype: Names = ("STAR",)
+    spectype: Annotated[
+        tuple[Literal["STAR", "GALAXY", "QSO"], ...], Field(min_length=1), AfterValidator(_unique)
+    ] = ("STAR",)
     """Redrock classes to keep when by = "spectype"."""
     path: Place | None = None
     """Parquet, CSV or FITS table with the id column (DESI: targetid) when by = "ids"."""
@@ -78,7 +76,7 @@ class Select(Frozen):
     @model_validator(mode="after")
     def _every_key_counts(self) -> Self:
         for key, by in (("path", "ids"), ("spectype", "spectype")):
-            if key in self.model_fields_set and self.by != by:
+            if getattr(self, key) != type(self).model_fields[key].default and self.by != by:
                 raise ValueError(
                     f'{key} counts only with by = "{by}", and by = "{self.by}"; change one of them'
                 )
@@ -391,66 +389,3 @@ class Profile(Frozen):
 def digest(plain: object) -> str:
     """sha256 hex of a JSON-able value, independent of key order."""
     return hashlib.sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-S = TypeVar("S", bound=Frozen)
-
-
-def load(path: Path, kind: type[S]) -> S:
-    """The spec or profile in a TOML file; relative paths in it are taken from the current folder.
-
-    SpecError names the file, every offending key, and what was expected.
-    """
-    plain = _toml(path)
-    try:
-        # Read as JSON, lists become tuples and text paths. Strictly, no text becomes a number: TOML has both.
-        return kind.model_validate_json(json.dumps(plain, default=_refuse_date), strict=True)
-    except ValidationError as error:
-        raise SpecError(f"{path}:\n{complaints(error, kind)}") from None
-    except TypeError as error:
-        raise SpecError(f"{path}: {error}") from None
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        # Editors on Windows begin a file with a byte order mark, which is no TOML.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise SpecError(f"{path}: there is no such file; `abundant demo` writes an example spec") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SpecError(f"{path}: not a readable TOML file: {error}") from error
-
-
-def _refuse_date(value: object) -> None:
-    raise TypeError(f'{value} is a date or time, which no key takes; write "{value}" if it is text')
-
-
-def complaints(error: ValidationError, kind: type[Frozen]) -> str:
-    """One line for each thing that is wrong: the key, what was expected, and what was given."""
-    return "\n".join(_complaint(item, kind) for item in error.errors())
-
-
-def _complaint(item: Any, kind: type[Frozen]) -> str:
-    where = ".".join(str(part) for part in item["loc"])
-    if item["type"] == "extra_forbidden":
-        return f"  {where}: unknown key; {_known(item['loc'][:-1], kind)}"
-    if item["type"] == "missing":
-        return f"  {where}: missing"
-    if item["type"] == "value_error":
-        return f"  {where}: {item['ctx']['error']}"
-    message = item["msg"]
-    return f"  {where}: {message[0].lower()}{message[1:]} (got {item['input']!r})"
-
-
-def _known(section: tuple[Any, ...], kind: type[Frozen]) -> str:
-    record: Any = kind
-    for part in section:
-        # The members of a list of records (the labels of a card) have a number instead of a name.
-        record = _record(record.model_fields[part].annotation) if isinstance(part, str) else record
-    names = sorted(f.alias or name for name, f in record.model_fields.items())
-    return f"known here: {', '.join(names)}"
-
-
-def _record(annotation: Any) -> Any:
-    """The record in `Record`, `Record | None` or `tuple[Record, ...]`."""
-    return get_args(annotation)[0] if get_args(annotation) else annotation

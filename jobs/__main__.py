@@ -1,6 +1,9 @@
-"""The command `abundant`. Exit codes: 0 done, 1 the run or check failed, 2 the input was wrong."""
+"""The command `abundant`. Exit codes: 0 done, 1 run or check failed, 2 wrong input, 130 interrupted."""
 
+import errno
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -8,8 +11,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from engine.errors import AbundantError, InputError
-from engine.spec import Profile, RunSpec, TrainSpec, load
+from engine.errors import AbundantError, InputError, RunError
+from engine.spec import Profile, RunSpec, TrainSpec
+from engine.toml import load
 from jobs.progress import CONSOLE, say
 
 app = typer.Typer(
@@ -20,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 OUT = Console(highlight=False)
+GOES_ON = "what is done is kept; the same command goes on from here"
+INTERRUPTED = 130
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A run spec in TOML; see jobs/infer/.")]
 ProfilePath = Annotated[
@@ -28,6 +34,28 @@ ProfilePath = Annotated[
 CatalogPath = Annotated[
     Path, typer.Argument(metavar="CATALOG", help="A published catalog: root/name/version.")
 ]
+
+
+@contextmanager
+def interruptible(remark: str) -> Iterator[None]:
+    """Ctrl-C ends the block with one line and the exit code of shells, 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"[bold]Interrupted:[/bold] {remark}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """RunError where stdout takes no more; a reader that has enough (`| head`) is left to typer."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno in (None, errno.EPIPE):
+            raise
+        raise RunError(f"the output cannot be written: {error.strerror}") from error
 
 
 class Form(StrEnum):
@@ -52,14 +80,22 @@ def demo(
 
 @app.command(epilog="Example: abundant simulate desi survey --stars 2000 --seed 1")
 def simulate(
-    survey: Annotated[str, typer.Argument(help="Which survey's format: desi.")],
+    survey: Annotated[
+        str,
+        typer.Argument(
+            help="Which survey's format: desi, gaia_rvs, gaia_xp, gaia_xp_sampled, apogee, apogee_visit, rave, "
+            "giraffe, galah or table."
+        ),
+    ],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
-    stars: Annotated[int, typer.Option(help="Rows that are stars, by target bits.")] = 2000,
+    stars: Annotated[
+        int, typer.Option(help="How many stars; for desi, rows that are stars by target bits.")
+    ] = 2000,
     seed: Annotated[int, typer.Option(help="The same seed makes the same survey.")] = 1,
     labels: Annotated[
         Path | None, typer.Option(help="Parquet table of labels to use instead of random stars.")
     ] = None,
-    resolution: Annotated[bool, typer.Option(help="Write the RESOLUTION images, 78 % of a file.")] = True,
+    resolution: Annotated[bool, typer.Option(help="desi: write the RESOLUTION images, 78 % of a file.")] = True,
 ) -> None:
     """Write spectra in a survey's own format, with what real files contain, and a truth table beside them."""
     from jobs.simulate import run_simulation
@@ -91,8 +127,11 @@ def plan(spec: SpecPath) -> None:
     """Check everything that can be checked, and show what a run would do. Nothing runs."""
     from engine.plan import make_plan
     from jobs import show
+    from jobs.run import checked_layout
 
-    OUT.print(show.plan(make_plan(load(spec, RunSpec))))
+    found = make_plan(load(spec, RunSpec))
+    checked_layout(found)
+    OUT.print(show.plan(found))
 
 
 @app.command(epilog="Example: abundant train jobs/train/desi-mlp.toml")
@@ -100,33 +139,34 @@ def train(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A training spec in TOML; see jobs/train/.")],
 ) -> None:
     """Train a network on spectra with known labels, calibrate its errors and write a bundle."""
-    from jobs.training import run_training
+    with interruptible("nothing was written; the same command starts the training anew"):
+        from jobs.training import run_training
 
-    run_training(load(spec, TrainSpec))
+        run_training(load(spec, TrainSpec))
 
 
 @app.command(epilog="Example: abundant run demo/run.toml --profile cluster/profiles/laptop.toml")
 def run(spec: SpecPath, profile: ProfilePath = None) -> None:
     """Plan, label every spectrum, commit and verify. The same command resumes an interrupted run."""
-    from engine.plan import make_plan
-    from jobs import show
-    from jobs.run import run as run_plan
+    with interruptible(GOES_ON):
+        from engine.plan import make_plan
+        from jobs import show
+        from jobs.run import run as run_plan
 
-    found = make_plan(load(spec, RunSpec))
-    CONSOLE.print(show.plan(found))
-    say(show.finished(run_plan(found, load(profile, Profile) if profile else Profile())))
+        found = make_plan(load(spec, RunSpec))
+        CONSOLE.print(show.plan(found))
+        say(show.finished(run_plan(found, load(profile, Profile) if profile else Profile())))
 
 
 @app.command(epilog="Example: abundant commit demo/run.toml")
 def commit(spec: SpecPath) -> None:
     """Publish what a finished run has staged, without running anything."""
-    from engine.plan import make_plan
-    from jobs.run import commit_run
+    with interruptible(GOES_ON):
+        from engine.plan import make_plan
+        from jobs import show
+        from jobs.run import commit_run
 
-    report = commit_run(make_plan(load(spec, RunSpec)))
-    say(
-        f"{'Was already published' if report.already else 'Published'}: {report.rows:,} rows in {report.path}"
-    )
+        say(show.published(commit_run(make_plan(load(spec, RunSpec)))))
 
 
 @app.command(epilog="Example: abundant verify demo/catalogs/demo/1")
@@ -147,10 +187,11 @@ def query(
     form: Annotated[Form, typer.Option("--format", help="How to print rows.")] = Form.TABLE,
 ) -> None:
     """Ask a catalog in SQL (DuckDB), read-only."""
-    from catalogs import query as query_catalog
-    from catalogs.formats import render
+    from catalogs.formats import write
+    from catalogs.query import stream
 
-    sys.stdout.write(render(query_catalog(catalog, sql), form.value))
+    with stream(catalog, sql) as rows, printing():
+        write(rows, form.value, sys.stdout)
 
 
 # A stuck fibre has a negative TARGETID, which must not be taken for an option.

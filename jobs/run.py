@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catalogs.commit import CommitReport, commit
+from catalogs.commit import commit
 from catalogs.layout import Layout, Product
+from catalogs.lease import Lease, driving
+from catalogs.place import check_place, is_published
+from catalogs.report import CommitReport
 from catalogs.stage import RunState, Stage, open_run
 from catalogs.verify import VerifyReport, verify
 from engine.columns import catalog_columns
@@ -27,7 +30,6 @@ class RunReport:
 
     catalog: Path
     committed: CommitReport
-    verified: VerifyReport
     startup_seconds: float
     rate: float
 
@@ -44,35 +46,44 @@ def layout_of(plan: Plan) -> Layout:
     )
 
 
-def run(plan: Plan, profile: Profile) -> RunReport:
-    """Execute what is left of a plan, commit and verify it."""
+def checked_layout(plan: Plan) -> Layout:
+    """Where a plan is staged and published; PlanError when nothing could be written or published there."""
     layout = layout_of(plan)
-    state = open_run(layout, plan.record())
+    check_place(layout)
+    return layout
+
+
+def run(plan: Plan, profile: Profile) -> RunReport:
+    """Execute what is left of a plan, and commit it, which verifies; a catalog of old is verified again."""
+    layout = checked_layout(plan)
     startup, rate = float("nan"), float("nan")
-    if state is not RunState.PUBLISHED:
-        startup, rate = _execute(plan, layout, profile)
-    committed = commit_run(plan)
-    verified = check(layout.catalog)
-    return RunReport(
-        catalog=layout.catalog, committed=committed, verified=verified, startup_seconds=startup, rate=rate
-    )
+    if is_published(layout):
+        committed = _commit(plan, layout)
+        check(layout.catalog)
+    else:
+        with driving(layout) as lease:
+            if open_run(layout, plan.record()) is not RunState.PUBLISHED:
+                startup, rate = _execute(plan, layout, profile, lease)
+            committed = _commit(plan, layout, lease)
+    return RunReport(catalog=layout.catalog, committed=committed, startup_seconds=startup, rate=rate)
 
 
-def _execute(plan: Plan, layout: Layout, profile: Profile) -> tuple[float, float]:
+def _execute(plan: Plan, layout: Layout, profile: Profile, lease: Lease) -> tuple[float, float]:
     """Seconds to the first receipt, and spectra/s after it."""
     stage = Stage(layout)
     # A failed task is tried again: its file may have come back, with the size that the plan knows.
     left = plan.without({receipt.task_id for receipt in stage.receipts() if receipt.status == "done"})
     if len(left.tasks) < len(plan.tasks):
         say(f"Resuming: {len(plan.tasks) - len(left.tasks)} of {len(plan.tasks)} tasks are already done.")
-    return _follow(RUNTIMES[profile.runtime](left, stage, profile), len(left.tasks))
+    return _follow(RUNTIMES[profile.runtime](left, stage, profile), len(left.tasks), lease)
 
 
-def _follow(receipts: Iterable[Receipt], tasks: int) -> tuple[float, float]:
+def _follow(receipts: Iterable[Receipt], tasks: int, lease: Lease) -> tuple[float, float]:
     started = first = last = time.perf_counter()
     tally, first_rows = Tally(started), 0
     with bars(Labelling=tasks) as [progress]:
         for receipt in receipts:
+            lease.confirm()
             last = time.perf_counter()
             if not tally.tasks:
                 first, first_rows = last, receipt.rows
@@ -83,17 +94,32 @@ def _follow(receipts: Iterable[Receipt], tasks: int) -> tuple[float, float]:
 
 def commit_run(plan: Plan) -> CommitReport:
     """Publish a plan's staged labels."""
+    layout = checked_layout(plan)
+    if is_published(layout):
+        return _commit(plan, layout)
+    with driving(layout) as lease:
+        return _commit(plan, layout, lease)
+
+
+def _commit(plan: Plan, layout: Layout, lease: Lease | None = None) -> CommitReport:
+    """Commit with progress; nobody needs a lease for what is published."""
     keys = survey_of(plan.spec.survey).keys
     labels = labels_of(plan.card, calibrated=plan.card.sampling == plan.spec.sampling)
     product = Product(keys=tuple(key.name for key in keys), columns=catalog_columns(keys, labels))
     with bars(Committing=1) as [progress]:
+
+        def on_step(step: str, done: int, of: int) -> None:
+            if lease is not None:
+                lease.confirm()
+            progress.reach(done, of, step)
+
         return commit(
-            layout_of(plan),
+            layout,
             [task.task_id for task in plan.tasks],
             product,
             manifest=manifest_of(plan),
             failed_allowed=plan.spec.tolerance.failed_tasks,
-            on_step=lambda step, done, of: progress.reach(done, of, step),
+            on_step=on_step,
         )
 
 

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
+from catalogs.manifest import Manifest
+from catalogs.report import CommitReport
 from engine.flags import FLAGS, names
 from engine.models import MODELS
 from engine.plan import Plan
@@ -77,7 +80,7 @@ def plan(found: Plan) -> Table:
     catalog = found.spec.catalog
     table.add_row("catalog", str(catalog.root / catalog.name / catalog.version))
     for warning in found.warnings[:SHOWN_WARNINGS]:
-        table.add_row("[yellow]warning[/yellow]", warning)
+        table.add_row("[yellow]warning[/yellow]", escape(warning))
     if len(found.warnings) > SHOWN_WARNINGS:
         table.add_row("", f"… and {len(found.warnings) - SHOWN_WARNINGS} more warnings")
     return table
@@ -98,28 +101,47 @@ def trained(report: TrainReport) -> Table:
 
 
 def finished(report: RunReport) -> str:
-    """A run's outcome in two sentences."""
-    done = report.committed
-    text = f"{done.rows:,} rows: {done.ok:,} ok, {done.flagged:,} flagged, {done.no_result:,} without result"
+    """A run's outcome in a few sentences."""
+    return published(report.committed)
+
+
+def published(done: CommitReport) -> str:
+    """A commit's outcome in a few sentences."""
+    rows = f"{done.rows:,} rows: {done.ok:,} ok, {done.flagged:,} flagged, {done.no_result:,} without result"
     failed = f"; {done.failed_tasks} tasks failed" if done.failed_tasks else ""
     size = f"{done.partitions} partitions, {done.bytes / 2**20:.1f} MiB"
-    return f"{text}{failed}. {size}. Published and verified: {report.catalog}"
+    outcome = "Was already published" if done.already else "Published and verified"
+    return f"{rows}{failed}. {size}. {outcome}: {escape(str(done.path))}{_leftovers(done)}"
 
 
-def explained(row: dict[str, Any], manifest: Mapping[str, Any]) -> Table:
-    """One row back to its file, with its flags in words."""
+def _leftovers(done: CommitReport) -> str:
+    if not done.staging_bytes:
+        return ""
+    size = f"{done.staging_bytes / 2**20:.1f} MiB"
+    return f"\nIts staging can be deleted ({size}): {escape(str(done.staging))}"
+
+
+def explained(row: Mapping[str, Any], manifest: Manifest) -> Table:
+    """One row back to its file, with its flags in words as far as the manifest has them."""
     table = _pairs()
-    shard = manifest["shards"].get(row["shard_id"], row["shard_id"])
-    root = manifest["plan"]["spec"]["survey"]["root"]
-    table.add_row("file", f"{root}/{shard}")
+    table.add_row("file", _file(row, manifest))
     table.add_row("row", f"{row['row_in_shard']} of its FIBERMAP and image HDUs, from 0")
     table.add_row("task", row["task_id"])
-    for failure in manifest["failures"]:
+    for failure in manifest.get("failures", []):
         if failure["task_id"] == row["task_id"]:
-            table.add_row("failed", failure["reason"])
-    texts = {flag["name"]: flag for flag in manifest["flags"]}
+            table.add_row("failed", escape(failure["reason"]))
+    texts = {flag["name"]: f"{flag['severity']}: {flag['text']}" for flag in manifest.get("flags", [])}
     for name in names(row["flags"]):
-        table.add_row(f"flag {name}", f"{texts[name]['severity']}: {texts[name]['text']}")
+        table.add_row(f"flag {name}", texts.get(name, "the manifest does not say what it means"))
     for name, value in row.items():
-        table.add_row(name, "NULL" if value is None else str(value))
+        table.add_row(name, "NULL" if value is None else escape(str(value)))
     return table
+
+
+def _file(row: Mapping[str, Any], manifest: Manifest) -> str:
+    """The file's path; without its root where the manifest does not know it."""
+    shard = str(manifest.get("shards", {}).get(row["shard_id"], row["shard_id"]))
+    inner: Any = manifest.get("plan", {})
+    for key in ("spec", "survey", "root"):
+        inner = inner.get(key) if isinstance(inner, dict) else None
+    return escape(f"{inner}/{shard}" if isinstance(inner, str) else shard)

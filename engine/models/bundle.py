@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_arrays
 
 from engine.errors import BundleError
 from engine.models.card import Card
-from engine.spec import complaints
+from engine.toml import complaints, strictly
 
 WEIGHTS, CARD = "model.safetensors", "card.toml"
 _CARD_KEY = "card_sha256"
@@ -91,14 +91,14 @@ def load_card(folder: Path) -> Card:
     """The card of a bundle; BundleError when it is missing or malformed."""
     path = folder / CARD
     try:
-        return Card.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return strictly(tomllib.loads(path.read_text(encoding="utf-8")), Card)
     except FileNotFoundError:
         raise BundleError(
             f"{folder} is no bundle: there is no {CARD}. `abundant train` writes bundles."
         ) from None
     except ValidationError as error:
         raise BundleError(f"{path}: not a model card:\n{complaints(error, Card)}\n{_REMEDY}") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, TypeError, tomllib.TOMLDecodeError) as error:
         raise BundleError(f"{path}: not a model card: {error}. {_REMEDY}") from error
 
 

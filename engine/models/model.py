@@ -17,8 +17,9 @@ from engine.models.arrays import check_arrays, expected_arrays
 from engine.models.bundle import WEIGHTS, load_card, load_weights
 from engine.models.card import Card
 from engine.prepare.scale import Affine
-from engine.spec import Sampling, complaints
+from engine.spec import Sampling
 from engine.support import LEAST_GOOD_FRACTION, Subspace
+from engine.toml import complaints, strictly
 from engine.types import Column, Derived, Floats, Inputs, Label, Normalised, Spectrograph
 
 
@@ -126,7 +127,7 @@ def finite_scale(pixel_scale: Affine) -> Floats:
 def _skeleton(card: Card, architecture: Architecture) -> nn.Sequential:
     """The card's network without memory for its weights; BundleError for hyper-parameters it cannot have."""
     try:
-        hyper = architecture.hyper.model_validate(card.hyper)
+        hyper = strictly(card.hyper, type(architecture.hyper))
     except ValidationError as error:
         complaint = complaints(error, type(architecture.hyper))
         raise BundleError(f"{card.name}: hyper-parameters on its card:\n{complaint}") from None

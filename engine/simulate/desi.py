@@ -1,7 +1,6 @@
 """Simulates a DESI survey on disk: coadds and redrock files in the layout of DR1, and their truth."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +9,13 @@ import pyarrow as pa
 
 from engine.errors import InputError
 from engine.simulate.files import write_coadd, write_redrock
-from engine.simulate.labels import LabelArray, draw_labels, labels_from_table
+from engine.simulate.labels import LabelArray, draw_labels
 from engine.simulate.plan import FilePlan, plan_files
+from engine.simulate.root import claim, given_labels
 from engine.simulate.scene import LABELS_STREAM, TABLES_STREAM, LabelSource, build_scene, generator, observe
 from engine.simulate.tables import exposure_map, fibermap, redshifts, scores, tsnr2
 from engine.simulate.truth import truth_of, truth_writer
 
-_SETTINGS_FILE = "simulation.json"
 # Raised whenever the same settings give other spectra, so that two kinds never mix under one root.
 _VERSION = 1
 
@@ -50,9 +49,9 @@ def simulate_desi(
     if seed < 0:
         raise InputError(f"seed = {seed}: give 0 or a positive number")
     plans = plan_files(stars, stars_per_file)
-    given_NL = _check_labels(labels, stars)
+    given_NL = given_labels(labels, stars)
     settings = {"stars": stars, "seed": seed, "resolution": resolution, "stars_per_file": stars_per_file}
-    _claim(root, settings | {"version": _VERSION, "labels": _digest(given_NL)})
+    claim(root, settings | {"version": _VERSION, "labels": _digest(given_NL)})
     labels_of = _label_source(seed, given_NL)
     truth_path = root / "truth.parquet"
     with truth_writer(truth_path) as append:
@@ -89,17 +88,6 @@ def _write_file(
     return path, truth_of(plan, scene, snr_N)
 
 
-def _check_labels(labels: pa.Table | None, stars: int) -> LabelArray | None:
-    """The given labels as an array [N, L], None when they are to be drawn."""
-    if labels is None:
-        return None
-    if labels.num_rows < stars:
-        raise InputError(
-            f"the labels table has {labels.num_rows} rows for {stars} stars: add rows or lower stars"
-        )
-    return labels_from_table(labels.slice(0, stars))
-
-
 def _digest(given_NL: LabelArray | None) -> str | None:
     """What tells one table of labels from another; None when labels are drawn."""
     return None if given_NL is None else hashlib.sha256(given_NL.tobytes()).hexdigest()
@@ -115,32 +103,3 @@ def _label_source(seed: int, given_NL: LabelArray | None) -> LabelSource:
         return given_NL[plan.first_own : plan.first_own + count]
 
     return labels_of
-
-
-def _claim(root: Path, settings: dict[str, object]) -> None:
-    """Leave the settings in the root, or find the same ones there; InputError for anything else."""
-    path = root / _SETTINGS_FILE
-    if root.exists() and not root.is_dir():
-        raise InputError(f"{root} is a file: choose another folder")
-    if path.exists():
-        _check_same(path, settings)
-        return
-    if (root / "healpix").exists() or (root / "truth.parquet").exists():
-        raise InputError(f"{root} holds a survey that was not simulated here: choose another folder")
-    root.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(settings, indent=1) + "\n")
-    temporary.replace(path)
-
-
-def _check_same(path: Path, settings: dict[str, object]) -> None:
-    try:
-        found = dict(json.loads(path.read_text()))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}): choose another folder or remove this one") from error
-    if found != settings:
-        changed = sorted(key for key in settings if found.get(key) != settings[key])
-        raise InputError(
-            f"{path.parent} holds a simulated survey with other {', '.join(changed)}: "
-            "choose another folder or remove this one"
-        )

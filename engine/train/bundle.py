@@ -15,8 +15,9 @@ from engine.models.architecture import Architecture, handshake
 from engine.models.bundle import check_place, save_bundle
 from engine.models.card import Card, DerivedCard, LabelCard
 from engine.prepare.scale import fit_median_iqr
-from engine.spec import Frozen, TrainSpec, complaints
+from engine.spec import Frozen, TrainSpec
 from engine.surveys import survey_of
+from engine.toml import complaints, strictly
 from engine.train.checks import check_stars
 from engine.train.dataset import PARTS, LabelledSpectra, OnShard, read_training_set
 from engine.train.loop import Epoch, fit, to_tensors
@@ -72,7 +73,7 @@ def _architecture(spec: TrainSpec) -> tuple[Architecture, Frozen]:
     architecture = MODELS[spec.model.name]
     defaults = architecture.hyper
     try:
-        return architecture, type(defaults).model_validate(defaults.model_dump() | spec.model.hyper)
+        return architecture, strictly(defaults.model_dump() | spec.model.hyper, type(defaults))
     except ValidationError as error:
         raise SpecError(f"model.hyper:\n{complaints(error, type(defaults))}") from None
 

@@ -6,8 +6,9 @@ import pytest
 
 from engine.columns import describe_label
 from engine.models import MODELS
-from engine.spec import Profile, RunSpec, TrainSpec, load
+from engine.spec import Profile, RunSpec, TrainSpec
 from engine.surveys import SURVEYS
+from engine.toml import load
 
 ROOT = Path(__file__).parents[2]
 

@@ -2,6 +2,10 @@
 
 import json
 import shlex
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +13,13 @@ from pathlib import Path
 import pytest
 import tomli_w
 
+from catalogs.lease import driving
 from engine.models.bundle import load_card
+from engine.plan import make_plan
 from engine.spec import RunSpec
+from engine.toml import load
 from jobs.__main__ import app, main
+from jobs.run import layout_of
 
 LOCAL = 'runtime = "local"\n'
 
@@ -49,7 +57,7 @@ def abundant(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 @pytest.fixture
 def spec_file(run_spec: Callable[..., RunSpec], tmp_path: Path) -> Path:
-    plain = run_spec().model_dump(mode="json", by_alias=True, exclude_none=True)
+    plain = run_spec().model_dump(mode="json", by_alias=True, exclude_unset=True)
     (tmp_path / "run.toml").write_text(tomli_w.dumps(plain))
     (tmp_path / "local.toml").write_text(LOCAL)
     return tmp_path / "run.toml"
@@ -91,8 +99,73 @@ def test_run_ends_with_counts_and_the_place(abundant: Abundant, spec_file: Path)
     done = abundant("run", spec_file, "--profile", spec_file.with_name("local.toml"))
     assert done.code == 0
     assert "Published and verified:" in done.err
-    again = abundant("commit", spec_file)
-    assert (again.code, "already published" in again.err) == (0, True)
+    assert "Its staging can be deleted" in done.err
+    assert str(spec_file.parent / "catalogs" / "_staging" / "test-1-") in done.err
+    for command in (["commit", spec_file], ["run", spec_file]):
+        again = abundant(*command)
+        assert (again.code, "already published" in again.err) == (0, True)
+
+
+@pytest.mark.parametrize("command", ["run", "commit", "plan"])
+@pytest.mark.parametrize("place", ["/dev/null", "/proc", "inside a catalog"])
+def test_an_unusable_root_is_refused_before_any_work(
+    abundant: Abundant, run_spec: Callable[..., RunSpec], tmp_path: Path, command: str, place: str
+) -> None:
+    (tmp_path / "hats.properties").touch()
+    root = tmp_path / "new" if place == "inside a catalog" else Path(place)
+    plain = run_spec(catalog={"root": root}).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    (tmp_path / "run.toml").write_text(tomli_w.dumps(plain))
+    refused = abundant(command, tmp_path / "run.toml")
+    assert refused.code == 2
+    assert "choose a" in refused.err
+    assert "Traceback" not in refused.err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "commit"])
+def test_a_second_driver_is_told_who_drives(abundant: Abundant, spec_file: Path, command: str) -> None:
+    plan = make_plan(load(spec_file, RunSpec))
+    with driving(layout_of(plan)):
+        refused = abundant(command, spec_file, *local(spec_file, command))
+    assert refused.code == 1
+    assert "this run is being driven by process" in refused.err
+    assert abundant("run", spec_file, *local(spec_file, "run")).code == 0
+
+
+def local(spec_file: Path, command: str) -> list[object]:
+    return ["--profile", spec_file.with_name("local.toml")] if command == "run" else []
+
+
+def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(spec_file: Path, abundant: Abundant) -> None:
+    words = ["run", str(spec_file), *map(str, local(spec_file, "run"))]
+    receipts = layout_of(make_plan(load(spec_file, RunSpec))).receipts
+    with subprocess.Popen(
+        [sys.executable, "-m", "jobs", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list(receipts.glob("*.json")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.002)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130, said
+    assert "Interrupted: what is done is kept; the same command goes on from here" in said
+    assert "Traceback" not in said
+    resumed = abundant(*words)
+    assert (resumed.code, "tasks are already done" in resumed.err) == (0, True)
+
+
+@pytest.mark.parametrize("command", ["run", "commit", "train"])
+def test_ctrl_c_at_any_time_is_one_line(
+    abundant: Abundant, spec_file: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jobs.__main__.load", interrupt)
+    ended = abundant(command, spec_file)
+    assert (ended.code, ended.out) == (130, "")
+    assert ended.err.startswith("Interrupted: ") and ended.err.count("\n") == 1
 
 
 def test_commit_before_run_says_what_is_missing(abundant: Abundant, spec_file: Path) -> None:
@@ -110,6 +183,24 @@ def test_query_prints_tables_csv_and_json(abundant: Abundant, catalog: Path) -> 
     rows = json.loads(abundant("query", catalog, sql, "--format", "json").out)
     assert len(rows) == 2
     assert str(rows[0]["targetid"]) in csv.out
+
+
+def test_a_full_disk_under_the_output_is_a_message(catalog: Path) -> None:
+    sql = "SELECT a.* FROM catalog a"
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "jobs", "query", str(catalog), sql, "--format", "csv"]
+        ended = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 1
+    assert "Failed: the output cannot be written: No space left" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_damaged_catalog_is_a_message_to_every_command(abundant: Abundant, catalog: Path) -> None:
+    victim = next((catalog / "dataset").rglob("Npix=*.parquet"))
+    victim.write_bytes(victim.read_bytes()[:-9])
+    for words in (["query", catalog, "SELECT * FROM catalog"], ["explain", catalog, 1], ["verify", catalog]):
+        found = abundant(*words)
+        assert (found.code, victim.name in found.err, "Traceback" in found.err) == (1, True, False)
 
 
 def test_wrong_sql_and_wrong_catalogs_are_messages(abundant: Abundant, catalog: Path) -> None:

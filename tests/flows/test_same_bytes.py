@@ -128,7 +128,7 @@ def test_a_killed_actor_costs_nothing(
 
 
 def write_spec(spec: RunSpec, path: Path) -> Path:
-    path.write_text(tomli_w.dumps(spec.model_dump(mode="json", by_alias=True, exclude_none=True)))
+    path.write_text(tomli_w.dumps(spec.model_dump(mode="json", by_alias=True, exclude_unset=True)))
     return path
 
 
@@ -169,6 +169,23 @@ def test_a_killed_driver_resumes_with_the_same_command(
     assert resumed.returncode == 0, resumed.stderr
     assert f"{done} of {len(plan.tasks)} tasks are already done" in resumed.stderr
     assert fingerprint(stage.layout.catalog) == undisturbed
+
+
+def test_of_two_drivers_at_once_one_works_and_the_other_harms_nothing(
+    run_spec: Callable[..., RunSpec], undisturbed: dict[str, str], tmp_path: Path
+) -> None:
+    spec = run_spec()
+    layout = layout_of(make_plan(spec))
+    (tmp_path / "local.toml").write_text('runtime = "local"\n')
+    words = ["run", str(write_spec(spec, tmp_path / "run.toml")), "--profile", str(tmp_path / "local.toml")]
+    command = [sys.executable, "-m", "jobs", *words]
+    racers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = {racer.communicate()[1]: racer.returncode for racer in racers}
+    codes = sorted(said.values())
+    assert codes in ([0, 1], [0, 0]), said
+    assert all(code == 0 or "this run is being driven by process" in text for text, code in said.items())
+    assert fingerprint(layout.catalog) == undisturbed
+    assert not layout.lease.exists()
 
 
 @pytest.mark.ray

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from catalogs.commit import CommitReport, Mapper, commit
+from catalogs.commit import Mapper, commit
 from catalogs.layout import Layout, Product
+from catalogs.report import CommitReport
 from catalogs.stage import Stage, open_run
 from engine.columns import catalog_columns, describe_label, healpix29, schema
 from engine.types import Column, Label, Shard, Task

@@ -3,6 +3,7 @@
 import errno
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -56,6 +57,31 @@ def test_torn_receipts_and_lost_data_count_as_absent(tmp_path: Path) -> None:
     short.write_bytes(short.read_bytes()[:-1])
     (where.receipts / ".t009.json.x.tmp").write_text("{}")
     assert [receipt.task_id for receipt in receipts(where)] == ["t003"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path: path.unlink() or path.mkdir(),
+        lambda path: path.write_bytes(b"\xff\xfe"),
+        lambda path: path.write_text("[1, 2]"),
+        lambda path: path.write_text("[" * 100_000),
+        lambda path: path.write_text(path.read_text().replace('"rows": 10', '"rows": "ten"')),
+        lambda path: path.write_text(
+            path.read_text().replace('"flag_counts": {', '"flag_counts": {"x": null, ')
+        ),
+        lambda path: path.write_text(path.read_text().replace("data/t001", "data/t002")),
+        lambda path: path.write_text(path.read_text().replace('"t001"', '"t002"')),
+    ],
+    ids=["folder", "bytes", "list", "deep", "word for a number", "null", "another's data", "another's name"],
+)
+def test_a_receipt_that_makes_no_sense_counts_as_absent(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    where = layout(tmp_path)
+    staged(where, tasks(3, 10))
+    change(where.receipts / "t001.json")
+    assert [receipt.task_id for receipt in receipts(where)] == ["t000", "t002"]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EIO])

@@ -241,3 +241,19 @@ def test_no_catalog_at_all_is_a_wrong_question(tmp_path: Path, folder: str) -> N
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(InputError, match="is no catalog; give root/name/version"):
         verify(tmp_path / folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "dataset/thesis.tex", "dataset/.hidden.parquet", "extra/a/b.csv"]
+)
+def test_a_foreign_file_is_named(catalog: Path, name: str) -> None:
+    (catalog / name).parent.mkdir(parents=True, exist_ok=True)
+    (catalog / name).touch()
+    assert f"{name}: is not in the manifest" in problems(catalog)
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "dataset/.nfs0001", ".snapshot/notes.txt"])
+def test_what_systems_leave_is_none_of_our_business(catalog: Path, name: str) -> None:
+    (catalog / name).parent.mkdir(exist_ok=True)
+    (catalog / name).touch()
+    assert verify(catalog).rows == 369

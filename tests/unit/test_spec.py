@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from engine.errors import SpecError
 from engine.models.card import Card
-from engine.spec import Profile, RunSpec, TrainSpec, complaints, load
+from engine.spec import Profile, RunSpec, TrainSpec
+from engine.toml import complaints, load
 
 GOOD = """
 [survey]
@@ -53,7 +54,7 @@ def test_defaults_are_the_documented_ones(tmp_path: Path) -> None:
         ("[sampling]\nseed = 9223372036854775808\n", ["sampling.seed", "less than 9223372036854775808"]),
         ("[tolerance]\nfailed_tasks = 2026-01-01\n", ["2026-01-01 is a date", '"2026-01-01"']),
         ('[survey.select]\npath = "ids.csv"\n', ["survey.select: path", 'by = "ids"', 'by = "targets"']),
-        ('[survey.select]\nspectype = ["STAR"]\n', ["survey.select: spectype", 'by = "spectype"']),
+        ('[survey.select]\nspectype = ["QSO"]\n', ["survey.select: spectype", 'by = "spectype"']),
         ('[survey.select]\nby = "spectype"\nspectype = []\n', ["survey.select.spectype", "at least 1"]),
         ('[survey.rv]\npath = "rv.fits"\n', ["survey.rv: path", '"rvtab" or "table"', 'from = "redrock"']),
         ('[survey.rv]\nfrom = "none"\npath = "rv.fits"\n', ["survey.rv: path", 'from = "none"']),

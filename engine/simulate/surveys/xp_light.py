@@ -31,8 +31,9 @@ _ZERO_POINT = 2.56e-11
 _ERROR_AT_15, _CALIBRATION = 2.5, 4e-4
 # Neighbouring coefficients are correlated like this; the sign alternates as in real covariances.
 _CORRELATION: Final = -0.35
-# Singular values below this share of the largest say nothing that the samples could tell from noise.
-_RIDGE = 1e-6
+# Coefficients fade with their order by this scale, as those of real stars do, and least squares are held to that
+# with this weight: then the fluxes come back to a per cent and the last coefficients hold noise alone.
+_FADING, _RIDGE = 12.0, 3e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,12 +94,12 @@ def packed_correlations() -> npt.NDArray[np.float32]:
 
 @cache
 def _inverse(band: str) -> FloatArray:
-    """The matrix [P, C] that takes sampled fluxes to coefficients: least squares where the band sees."""
-    design_CP = _design()[band]
-    seen_P = np.abs(design_CP).sum(axis=0) > 0
-    inverse = np.zeros((len(WAVE_NM), COEFFICIENTS))
-    inverse[seen_P] = np.linalg.pinv(design_CP[:, seen_P], rcond=_RIDGE)
-    return inverse
+    """The matrix [P, C] that takes sampled fluxes to coefficients: ridge regression on fading coefficients."""
+    fading_C = np.exp(-np.arange(COEFFICIENTS) / _FADING)
+    design_CP = fading_C[:, None] * _design()[band]
+    ridge = (_RIDGE * np.linalg.norm(design_CP, ord=2)) ** 2
+    normal_CC = design_CP @ design_CP.T + ridge * np.eye(COEFFICIENTS)
+    return np.linalg.solve(normal_CC, design_CP).T * fading_C
 
 
 @cache

@@ -1,0 +1,115 @@
+"""What manifest.json says, and read_manifest(): the one place that decides whether it can be believed.
+
+Keys that only the caller of a commit knows may be absent: catalogs outlive programs.
+"""
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, NotRequired
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from catalogs.layout import MANIFEST
+from catalogs.sums import COUNTED
+
+NEEDED = ("_healpix_29", "ra", "dec", *COUNTED, "shard_id", "row_in_shard", "task_id")
+OPEN = ConfigDict(extra="allow", strict=True)
+
+
+def _inside(name: str) -> str:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
+        raise ValueError("is no path inside the catalog")
+    return name
+
+
+@with_config(OPEN)
+class File(TypedDict):
+    """One published file; partitions have rows."""
+
+    bytes: int
+    sha256: str
+    rows: NotRequired[int]
+
+
+@with_config(OPEN)
+class ColumnEntry(TypedDict):
+    """One column of every partition; its type as Arrow writes it."""
+
+    name: str
+    type: str
+
+
+@with_config(OPEN)
+class Outcomes(TypedDict):
+    """Rows: ok, flagged and no_result are disjoint and together all."""
+
+    total: int
+    ok: int
+    flagged: int
+    no_result: int
+
+
+@with_config(OPEN)
+class Published(TypedDict):
+    """What the catalog is called."""
+
+    name: str
+    version: str
+
+
+@with_config(OPEN)
+class Failure(TypedDict):
+    """A task that failed, and why."""
+
+    task_id: str
+    reason: str
+
+
+@with_config(OPEN)
+class FlagEntry(TypedDict):
+    """A bit of `flags` in words."""
+
+    name: str
+    severity: str
+    text: str
+
+
+@with_config(OPEN)
+class Manifest(TypedDict):
+    """manifest.json; catalogs/README.md says what the keys mean."""
+
+    catalog: Published
+    plan_digest: str
+    keys: Annotated[list[str], Field(min_length=1)]
+    columns: list[ColumnEntry]
+    rows: Outcomes
+    flag_counts: dict[str, int]
+    files: dict[Annotated[str, AfterValidator(_inside)], File]
+    failures: NotRequired[list[Failure]]
+    flags: NotRequired[list[FlagEntry]]
+    shards: NotRequired[dict[str, str]]
+    plan: NotRequired[dict[str, Any]]
+
+
+READER = TypeAdapter(Manifest)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """A catalog's manifest; ValueError with one line that says what is wrong with it, or OSError."""
+    try:
+        manifest = READER.validate_json((folder / MANIFEST).read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+    names = [column["name"] for column in manifest["columns"]]
+    if missing := {*manifest["keys"], *NEEDED} - set(names):
+        raise ValueError(f"columns: lacks {', '.join(sorted(missing))}")
+    if not partitions(manifest):
+        raise ValueError("files: no partition is listed")
+    return manifest
+
+
+def partitions(manifest: Manifest) -> dict[str, int]:
+    """The rows of every partition, by its path inside the catalog."""
+    return {name: file["rows"] for name, file in manifest["files"].items() if "rows" in file}

@@ -1,0 +1,51 @@
+"""What a commit published, as its manifest says it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalogs.layout import MANIFEST, Layout
+from catalogs.manifest import read_manifest
+from catalogs.read import damaged
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitReport:
+    """What is published. `already` is True when an earlier commit of the same plan had done it.
+
+    `staging` is not part of it and nobody needs it any more; it takes `staging_bytes`.
+    """
+
+    path: Path
+    rows: int
+    ok: int
+    flagged: int
+    no_result: int
+    failed_tasks: int
+    partitions: int
+    bytes: int
+    already: bool
+    staging: Path
+    staging_bytes: int
+
+
+def report(layout: Layout, *, already: bool) -> CommitReport:
+    """The report on a published catalog; VerifyError when its manifest cannot be believed."""
+    try:
+        manifest = read_manifest(layout.catalog)
+    except (OSError, ValueError) as error:
+        raise damaged(layout.catalog, f"{MANIFEST}: {error}") from error
+    partitions = [file for file in manifest["files"].values() if "rows" in file]
+    rows = manifest["rows"]
+    return CommitReport(
+        path=layout.catalog,
+        rows=rows["total"],
+        ok=rows["ok"],
+        flagged=rows["flagged"],
+        no_result=rows["no_result"],
+        failed_tasks=len(manifest.get("failures", [])),
+        partitions=len(partitions),
+        bytes=sum(file["bytes"] for file in partitions),
+        already=already,
+        staging=layout.staging,
+        staging_bytes=sum(path.stat().st_size for path in layout.staging.rglob("*") if path.is_file()),
+    )
