@@ -178,6 +178,7 @@ class Shard:
     rows: int
     shard_id: str
     fingerprint: str = ""
+    path_beside: str = ""
     fingerprint_beside: str = ""
     extents: Mapping[str, Extent] = field(default_factory=dict)
     problem: str | None = None

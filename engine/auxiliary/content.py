@@ -3,6 +3,7 @@
 import hashlib
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from engine.auxiliary.cache import cache_folder, write_whole
@@ -21,6 +22,12 @@ def files_of(path: Path) -> list[Path]:
     if not (files := sorted(file for file in path.rglob("*.parquet") if file.is_file())):
         raise PlanError(f"auxiliary.path: no *.parquet anywhere under {path}")
     return files
+
+
+def check_columns(path: Path, asked: Collection[str], have: Collection[str]) -> None:
+    """PlanError when a table lacks a column that is asked for."""
+    if missing := [name for name in asked if name not in have]:
+        raise PlanError(f"auxiliary: {path} has no column {', '.join(missing)}; it has {', '.join(have)}")
 
 
 def content_sha256(path: Path) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.auxiliary.content import check_columns
 from engine.errors import PlanError
 
 PIECE_BYTES = 32 * 2**20
@@ -37,8 +38,7 @@ def _table(file: Any, path: Path) -> Any:
 
 def _copy(hdu: Any, path: Path, columns: list[str], out: Path) -> None:
     rows, header, names = hdu.get_nrows(), hdu.read_header(), hdu.get_colnames()
-    if unknown := [name for name in columns if name not in names]:
-        raise PlanError(f"auxiliary: {path} has no column {', '.join(unknown)}; it has {', '.join(names)}")
+    check_columns(path, columns, names)
     if not rows:
         raise PlanError(f"auxiliary: the first binary table of {path} has no rows; is it the right table?")
     wanted = sorted(set(columns), key=names.index)

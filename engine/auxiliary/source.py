@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import duckdb
 
-from engine.auxiliary.content import files_of
+from engine.auxiliary.content import check_columns, files_of
 from engine.auxiliary.fits import fits_to_parquet
 from engine.auxiliary.text import csv_to_parquet
 from engine.errors import PlanError
@@ -49,7 +49,8 @@ def _kind(sql_type: str) -> Kind:
 def open_source(path: Path, columns: list[str], folder: Path, database: duckdb.DuckDBPyConnection) -> Source:
     """The table of a spec; FITS and CSV are first copied to Parquet in `folder`, only these columns.
 
-    PlanError for a format we do not read. duckdb.Error where the file is not what its name says.
+    PlanError for a format we do not read, and for a column that is not there. duckdb.Error where the file is
+    not what its name says.
     """
     files, name = files_of(path), path.name.lower()
     is_text = name.endswith((".csv", ".csv.gz"))
@@ -58,11 +59,15 @@ def open_source(path: Path, columns: list[str], folder: Path, database: duckdb.D
     elif name.endswith((".fits", ".fit")):
         files = [fits_to_parquet(path, columns, folder / CONVERTED)]
     elif not files[0].name.lower().endswith(".parquet"):
-        raise PlanError(f"auxiliary.path: {path} is none of {', '.join(SUFFIXES)}, nor a folder; convert it")
+        raise PlanError(
+            f"auxiliary.path: {path} is none of {', '.join(SUFFIXES)}, nor a folder; convert or unpack it"
+        )
     listed = ", ".join(quoted(str(file)) for file in files)
     relation = f"read_parquet([{listed}], hive_partitioning = false)"
     described = database.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
-    return Source(relation=relation, types={row[0]: row[1] for row in described}, is_text=is_text)
+    types = {row[0]: row[1] for row in described}
+    check_columns(path, columns, types)
+    return Source(relation=relation, types=types, is_text=is_text)
 
 
 def quoted(text: str) -> str:

@@ -9,9 +9,10 @@ import io
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
+from pyarrow import csv as arrow_csv
 
+from engine.auxiliary.content import check_columns
 from engine.errors import PlanError
 
 # A row must fit: XP spectra with their correlations take 70 kB.
@@ -29,12 +30,8 @@ def csv_to_parquet(path: Path, columns: list[str], out: Path) -> Path:
     """
     try:
         above, names = _head(path)
-        wanted = [name for name in dict.fromkeys(columns) if name in names]
-        if unknown := [name for name in columns if name not in names]:
-            raise PlanError(
-                f"auxiliary: {path} has no column {', '.join(unknown)}; it has {', '.join(names)}"
-            )
-        schema = pa.schema([(name, pa.string()) for name in wanted])
+        check_columns(path, columns, names)
+        schema = pa.schema([(name, pa.string()) for name in dict.fromkeys(columns)])
         with pq.ParquetWriter(out, schema, compression="zstd") as writer:
             for piece in _pieces(path, above, schema):
                 writer.write_batch(piece)
@@ -56,12 +53,12 @@ def _head(path: Path) -> tuple[int, list[str]]:
     return above, names
 
 
-def _pieces(path: Path, above: int, schema: pa.Schema) -> pa.csv.CSVStreamingReader:
-    return pa.csv.open_csv(
+def _pieces(path: Path, above: int, schema: pa.Schema) -> arrow_csv.CSVStreamingReader:
+    return arrow_csv.open_csv(
         path,
-        read_options=pa.csv.ReadOptions(skip_rows=above, block_size=BLOCK_BYTES, use_threads=False),
-        parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pa.csv.ConvertOptions(
+        read_options=arrow_csv.ReadOptions(skip_rows=above, block_size=BLOCK_BYTES, use_threads=False),
+        parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+        convert_options=arrow_csv.ConvertOptions(
             column_types=schema,
             include_columns=schema.names,
             null_values=NULLS,

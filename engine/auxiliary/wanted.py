@@ -25,12 +25,7 @@ class Wanted:
 
 
 def wanted_columns(spec: Auxiliary, source: Source, database: duckdb.DuckDBPyConnection) -> list[Wanted]:
-    """What a table was asked for; PlanError when it has no such column, or another kind of it."""
-    named = [spec.key, *spec.columns.values()]
-    if missing := [name for name in named if name not in source.types]:
-        raise PlanError(
-            f"auxiliary: {spec.path} has no column {', '.join(missing)}; it has {', '.join(source.types)}"
-        )
+    """What a table was asked for; PlanError when a column is of another kind."""
     return [
         Wanted(column=_column(ours, theirs, spec, source, database), theirs=theirs)
         for ours, theirs in spec.columns.items()

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from engine import errors
 from engine.errors import AbundantError, TaskMismatch
-from engine.types import Batch, Extent, Receipt, Shard, Task
+from engine.types import Batch, Extent, Member, Receipt, Shard, Task
 
 
 def pack(batch: Batch, started: float) -> pa.Table:
@@ -53,7 +53,8 @@ def _task(plain: dict[str, Any]) -> Task:
         name: Extent(**(item | {"shape": tuple(item["shape"])}))
         for name, item in shard.pop("extents").items()
     }
-    return Task(shard=Shard(**shard, extents=extents), **plain)
+    members = tuple(Member(**item) for item in shard.pop("members"))
+    return Task(shard=Shard(**shard, extents=extents, members=members), **plain)
 
 
 def pack_outcome(outcome: Receipt | AbundantError) -> pa.Table:

@@ -132,9 +132,7 @@ def molecule_strengths(
     return np.log1p(10**log_NB)
 
 
-def molecule_profiles(
-    wavelength_P: FloatArray, molecules: Mapping[str, Molecule] = MOLECULES
-) -> FloatArray:
+def molecule_profiles(wavelength_P: FloatArray, molecules: Mapping[str, Molecule] = MOLECULES) -> FloatArray:
     """Optical depth [B, P] of each molecule at unit strength: sharp heads, tails, rotational ripples."""
     profiles = []
     for molecule in molecules.values():

@@ -144,7 +144,7 @@ def interpolate(flux_P: SpectrumArray, place_Q: FloatArray) -> SpectrumArray:
     t = (place_Q - left_Q).astype(np.float32)
     before, here, after, beyond = (flux_P.take(left_Q + step) for step in (-1, 0, 1, 2))
     inner = here * (1 - t) * (t + 1) * (2 - t) / 2 + after * t * (t + 1) * (2 - t) / 2
-    return inner - t * (1 - t) * (before * (2 - t) + beyond * (t + 1)) / 6
+    return np.asarray(inner - t * (1 - t) * (before * (2 - t) + beyond * (t + 1)) / 6, dtype=np.float32)
 
 
 def _gaussians(center_L: FloatArray, extra: float = 0.0) -> FloatArray:

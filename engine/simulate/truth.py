@@ -67,9 +67,7 @@ def truth_of(plan: FilePlan, scene: Scene, snr_N: np.ndarray[Any, Any]) -> pa.Ta
 
 
 @contextmanager
-def truth_writer(
-    path: Path, schema: pa.Schema = TRUTH_SCHEMA
-) -> Iterator[Callable[[pa.Table], None]]:
+def truth_writer(path: Path, schema: pa.Schema = TRUTH_SCHEMA) -> Iterator[Callable[[pa.Table], None]]:
     """A function that appends truth rows; the table appears at `path` once the block ends well."""
     temporary = path.with_suffix(".tmp")
     waiting: list[pa.Table] = []

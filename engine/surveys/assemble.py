@@ -30,8 +30,13 @@ def assemble(columns: Sequence[Column], found: Found, rows: int) -> pa.Table:
     if "ra" not in known and "gaia_source_id" in known:
         known |= _approximate(known["gaia_source_id"])
     elif "ra" in known and "position_source" not in known:
-        known["position_source"] = ["survey"] * rows
+        known["position_source"] = pa.array(["survey"] * rows, mask=_missing(known["ra"]))
     return pa.table([_column(known.get(field.name), field, rows) for field in target], schema=target)
+
+
+def _missing(values: Any) -> np.ndarray:
+    array = values if isinstance(values, pa.Array) else pa.array(values, from_pandas=True)
+    return array.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
 
 
 def _column(values: Any, field: pa.Field, rows: int) -> pa.Array:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine.errors import ShardCorrupt, ShardError, ShardUnavailable
+from engine.errors import ShardCorrupt, ShardError
 from engine.spec import SurveySpec
 from engine.surveys.fits import opened
 from engine.surveys.fits_headers import Hdu, find_hdu
@@ -65,19 +65,17 @@ def read(_spec: SurveySpec, store: Store, name: str, _start: int, _stop: int) ->
 
 
 def _camera_beside(store: Store, name: str) -> tuple[Spectrum | None, float | None]:
-    """A camera beside the one that was planned with, (None, None) where it has no file."""
+    """A camera beside the one that has the row, (None, None) where it has no file."""
+    if not store.stamp(name):
+        return None, None
     try:
         return _read_camera(store, name)
-    except ShardUnavailable as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return None, None
-        raise
     except ShardError as error:
         raise type(error)(f"{PurePosixPath(name).name}: {error}") from error
 
 
 def _read_camera(store: Store, name: str) -> tuple[Spectrum, float | None]:
-    with store.local(name) as path, opened(path) as file:
+    with opened(store, name) as file:
         hdus = list(file.walk())
         flux_P = image(file, hdus[0], PIXELS)
         relative_P = image(file, find_hdu(hdus, "INPUT_SIGMA"), PIXELS)

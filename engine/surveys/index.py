@@ -1,4 +1,4 @@
-"""A shard index: what planning must know of every input file, found in parallel and kept in a cache.
+"""What planning must know of every input file, found once and kept in a cache.
 
 What a shard is called follows from the content of its file, and of the one that is read beside it: dates
 decide only whether to look again.
@@ -6,78 +6,70 @@ decide only whether to look again.
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from engine.surveys.fingerprint import fingerprint
-from engine.surveys.index_cache import Entry, Finding, Stamp, cache_path, load, save
+from engine.surveys.index_cache import Finding, Indexed, cache_path, load, save
+from engine.surveys.store import Entry, Store
 from engine.types import Shard
 
 # Threads hide the waiting on a remote file system. On a local disk they only fight for the interpreter:
 # 10⁴ files took 17 s in eight threads and 6 s in one. A file of a local disk takes half a millisecond.
-THREADS = 16
+THREADS = 32
 PROBED = 16
 SLOW_S = 0.003
 
 
-def index_shards(
-    survey: str,
-    root: Path,
-    names: Sequence[str],
-    inspect: Callable[[Path], Finding],
-    beside: Callable[[Path], Path],
-) -> list[Shard]:
-    """One Shard for each file, in the order of `names`, which are relative to `root`.
+def index_files(
+    kind: str,
+    store: Store,
+    entries: Sequence[Entry],
+    inspect: Callable[[str], Finding],
+    beside: Mapping[str, Entry] | None = None,
+) -> list[Indexed]:
+    """The files in their order, each with what `inspect(name)` finds in it.
 
-    `beside(path)` is the file that is read together with a spectra file: its content is part of the shard's
-    identity, since it is part of what a task gives.
+    `kind` names the survey and whatever else decides what is found. `beside` holds, by the name of a file,
+    the one that is read together with it: its content is part of what a task gives.
     """
-    pairs = {name: (root / name, beside(root / name)) for name in names}
-    stamps = {name: (_stamp(path), _stamp(other)) for name, (path, other) in pairs.items()}
-    cache = cache_path(survey, root)
-    known = {name: entry for name, entry in load(cache).items() if entry.stamps == stamps.get(name)}
-    fresh = [name for name in names if name not in known]
+    others = beside or {}
+    cache = cache_path(kind, store)
+    known = {name: file for name, file in load(cache).items() if file.beside == others.get(name)}
+    fresh = [entry for entry in entries if entry.name not in known or known[entry.name].entry != entry]
 
-    def look(name: str) -> Entry:
-        path, other = pairs[name]
-        fingerprints = fingerprint(path), fingerprint(other)
-        return Entry(stamps=stamps[name], fingerprints=fingerprints, finding=inspect(path))
+    def look(entry: Entry) -> Indexed:
+        other = others.get(entry.name)
+        fingerprints = store.fingerprint(entry), store.fingerprint(other) if other else ""
+        return Indexed(entry=entry, beside=other, fingerprints=fingerprints, finding=inspect(entry.name))
 
-    entries = known | dict(zip(fresh, _look_at_all(look, fresh), strict=True))
     if fresh:
-        save(cache, {name: entry for name, entry in entries.items() if entry.lasting})
-    return [_shard(name, entries[name]) for name in names]
+        known |= {file.entry.name: file for file in _look_at_all(look, fresh)}
+        save(cache, [known[entry.name] for entry in entries if known[entry.name].lasting])
+    return [known[entry.name] for entry in entries]
 
 
-def _look_at_all(look: Callable[[str], Entry], names: Sequence[str]) -> list[Entry]:
-    """Look at the files: in threads where the file system keeps us waiting, as the first files tell."""
+def _look_at_all(look: Callable[[Entry], Indexed], entries: Sequence[Entry]) -> list[Indexed]:
+    """Look at the files: in threads where the store keeps us waiting, as the first files tell."""
     start = time.perf_counter()
-    first = [look(name) for name in names[:PROBED]]
+    first = [look(entry) for entry in entries[:PROBED]]
     if time.perf_counter() - start < PROBED * SLOW_S:
-        return first + [look(name) for name in names[PROBED:]]
+        return first + [look(entry) for entry in entries[PROBED:]]
     with ThreadPoolExecutor(THREADS) as pool:
-        return first + list(pool.map(look, names[PROBED:]))
+        return first + list(pool.map(look, entries[PROBED:]))
 
 
-def _stamp(path: Path) -> Stamp:
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
-
-
-def _shard(name: str, entry: Entry) -> Shard:
-    finding, (own, beside) = entry.finding, entry.fingerprints
-    identity = "\n".join((name, str(finding.rows), own, finding.headers, beside))
+def shard_of(file: Indexed) -> Shard:
+    """One file as a shard of its own."""
+    finding, (own, other) = file.finding, file.fingerprints
+    identity = "\n".join((file.entry.name, str(finding.rows), own, finding.headers, other))
     return Shard(
-        path=name,
-        size=entry.stamps[0][0],
+        path=file.entry.name,
+        size=file.entry.size,
         rows=finding.rows,
         shard_id=hashlib.sha256(identity.encode()).hexdigest()[:16],
         fingerprint=own,
-        fingerprint_beside=beside,
+        path_beside=file.beside.name if file.beside else "",
+        fingerprint_beside=other,
         extents=finding.extents,
         problem=finding.problem,
     )

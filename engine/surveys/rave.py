@@ -36,7 +36,7 @@ def from_name(name: str) -> dict[str, Any]:
 
 def read(_spec: SurveySpec, store: Store, name: str, _start: int, _stop: int) -> dict[str, Any]:
     """The one row of a file."""
-    with store.local(name) as path, opened(path) as file:
+    with opened(store, name) as file:
         hdus = list(file.walk())
         science = find_hdu(hdus, "SPECTRUM")
         flux_P = image(file, science, WAVES.pixels)

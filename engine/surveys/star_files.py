@@ -4,7 +4,6 @@ A survey of this kind says how its files are told, counted and read; the three f
 follow from that here.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,16 +17,13 @@ from engine.columns import schema
 from engine.errors import PlanError, ShardCorrupt, ShardError, ShardUnavailable
 from engine.spec import SurveySpec
 from engine.surveys.assemble import Found, assemble
-from engine.surveys.counts import Counted, count_files
+from engine.surveys.groups import groups, shard_of_group, together
 from engine.surveys.ids import check_selection, selected
-from engine.surveys.store import Entry, Store, store_of
+from engine.surveys.index import index_files
+from engine.surveys.index_cache import Finding
+from engine.surveys.store import Store, store_of
 from engine.surveys.survey import Survey
 from engine.types import Column, Member, Shard, Task
-
-# A group ends after a file whose hashed name says so, one in 256: then a file that is added or lost changes
-# its own group and no other. And it ends before it holds more rows than these.
-GROUP_OF = 256
-GROUP_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,61 +69,20 @@ def list_shards(name: str, star_key: str, files: Files, spec: SurveySpec) -> lis
     """
     check_selection(spec, star_key)
     store = store_of(spec.root, spec.storage)
-    entries = sorted(
-        (entry for entry in store.entries() if files.pattern.fullmatch(entry.name.rpartition("/")[2])),
-        key=lambda entry: entry.name,
-    )
+    entries = sorted(store.entries(files.pattern), key=lambda entry: entry.name)
     if not entries:
         raise PlanError(f"survey.root: no {files.example} anywhere under {spec.root}")
-    counted = count_files(f"{name}-{spec.spectra}", spec, store, entries, files.count)
-    return [_shard(group) for group in _groups(_together(counted, files.together))]
+    found = index_files(f"{name}-{spec.spectra}", store, entries, partial(_count, files, spec, store))
+    return [shard_of_group(group) for group in groups(together(found, files.together))]
 
 
-def _together(counted: Sequence[Counted], key: Callable[[str], str] | None) -> list[list[Counted]]:
-    """The files of each spectrum, of which only the first has rows."""
-    if key is None:
-        return [[file] for file in counted]
-    found: dict[str, list[Counted]] = {}
-    for file in counted:
-        beside = found.setdefault(key(file.entry.name), [])
-        beside.append(replace(file, rows=0) if beside else file)
-    return list(found.values())
-
-
-def _groups(units: Sequence[list[Counted]]) -> Iterator[list[Counted]]:
-    """Files in order, cut into groups by their names and rows; a broken file stands alone."""
-    group: list[Counted] = []
-    for unit in units:
-        first = unit[0]
-        rows = sum(member.rows for member in group)
-        if group and (first.problem is not None or rows + first.rows > GROUP_ROWS):
-            yield group
-            group = []
-        group.extend(unit)
-        if first.problem is not None or _ends_group(first.entry):
-            yield group
-            group = []
-    if group:
-        yield group
-
-
-def _ends_group(entry: Entry) -> bool:
-    return hashlib.sha256(entry.name.encode()).digest()[0] % GROUP_OF == 0
-
-
-def _shard(group: Sequence[Counted]) -> Shard:
-    members = tuple(
-        Member(path=f.entry.name, size=f.entry.size, rows=f.rows, fingerprint=f.fingerprint) for f in group
-    )
-    identity = "\n".join(f"{m.path}\n{m.rows}\n{m.fingerprint}" for m in members)
-    return Shard(
-        path=members[0].path,
-        size=sum(member.size for member in members),
-        rows=sum(member.rows for member in members),
-        shard_id=hashlib.sha256(identity.encode()).hexdigest()[:16],
-        problem=group[0].problem,
-        members=members,
-    )
+def _count(files: Files, spec: SurveySpec, store: Store, name: str) -> Finding:
+    if isinstance(files.count, int):
+        return Finding(rows=files.count)
+    try:
+        return Finding(rows=files.count(spec, store, name))
+    except ShardError as error:
+        return Finding(rows=0, problem=str(error), passing=isinstance(error, ShardUnavailable))
 
 
 def read(columns: Sequence[Column], star_key: str, files: Files, spec: SurveySpec, task: Task) -> pa.Table:
@@ -141,19 +96,19 @@ def read(columns: Sequence[Column], star_key: str, files: Files, spec: SurveySpe
         raise ShardCorrupt(f"{store.address(task.shard.path)}: {task.shard.problem}")
     alone = len(task.shard.members) == 1
     beside = _beside(files, task.shard)
-    parts = []
-    for member, start, stop in _overlaps(task):
+
+    def one(part: tuple[Member, int, int]) -> pa.Table:
+        member, start, stop = part
         try:
             for other in beside.get(member.path, ()):
                 store.refuse_change(other.path, other.fingerprint)
-            parts.append(_read_member(columns, files, spec, store, member, start, stop))
-        except ShardUnavailable:
-            raise
-        except ShardError as error:
+            return _read_member(columns, files, spec, store, member, start, stop)
+        except ShardCorrupt as error:
             if alone:
                 raise
-            parts.append(_unreadable(columns, files, member, stop - start, str(error)))
-    return _chosen(parts, columns, star_key, spec, task)
+            return _unreadable(columns, files, member, stop - start, str(error))
+
+    return _chosen(store.each(one, list(_overlaps(task))), columns, star_key, spec, task)
 
 
 def read_ids(

@@ -116,17 +116,21 @@ def ivar_of(error_P: Doubles) -> Doubles:
 
 
 def columns(arm: Arm, spectrum: Spectrum | None) -> dict[str, npt.NDArray[Any]]:
-    """The four columns of one spectrum, shape (1, pixels of the arm); None leaves the arm without pixels.
+    """The four columns of one spectrum, shape (1, pixels of the arm).
+
+    None leaves the arm dark: wavelengths spread over it, and every pixel masked.
 
     ShardCorrupt unless the arrays agree, and the wavelengths are monotonic and cover half of the arm or more.
     """
     assert isinstance(arm.grid, Waves)
     shape = (1, arm.grid.pixels)
-    wave, flux, ivar = np.full(shape, np.nan), np.zeros(shape), np.zeros(shape)
+    wave = np.linspace([arm.grid.low], [arm.grid.high], arm.grid.pixels, axis=1)
+    flux, ivar = np.zeros(shape), np.zeros(shape)
     mask = np.ones(shape, np.int32)
     if spectrum is not None:
         ordered = _checked(arm.name, arm.grid, spectrum)
         count = len(ordered.wave_P)
+        wave[0, count:] = np.nan
         wave[0, :count], flux[0, :count] = ordered.wave_P, ordered.flux_P
         ivar[0, :count], mask[0, :count] = ordered.ivar_P, ordered.mask_P
     found = {"wave": wave, "flux": flux, "ivar": ivar, "mask": mask}

@@ -113,7 +113,7 @@ def test_a_broken_file_is_listed_with_its_problem_and_fails_as_a_shard(
     target = tmp_path / source.relative_to(survey_root)
     target.parent.mkdir(parents=True)
     target.write_bytes(source.read_bytes()[:200_000])
-    here = spec.model_copy(update={"root": tmp_path})
+    here = spec.model_copy(update={"root": str(tmp_path)})
     [shard] = survey.list_shards(here)
     assert shard.problem
     with pytest.raises(ShardError, match=target.name):
@@ -123,4 +123,4 @@ def test_a_broken_file_is_listed_with_its_problem_and_fails_as_a_shard(
 
 def test_a_folder_without_its_files_is_a_plan_error(survey: Survey, spec: SurveySpec, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=str(tmp_path)):
-        list(survey.list_shards(spec.model_copy(update={"root": tmp_path})))
+        list(survey.list_shards(spec.model_copy(update={"root": str(tmp_path)})))

@@ -19,7 +19,7 @@ from engine.models.bundle import load_card
 from engine.plan import make_plan
 from engine.spec import RunSpec
 from engine.surveys import SURVEYS
-from engine.types import Spectrograph
+from engine.types import Arm, Basis, Grid, Spectrograph
 from jobs.run import run
 from tests.bundles import write_bundle
 from tests.conftest import SAMPLING
@@ -91,11 +91,16 @@ def test_bundles_that_cannot_be_used_are_refused_in_the_plan(
 def test_a_model_whose_inputs_the_survey_lacks_is_refused_by_name() -> None:
     desi, model = SURVEYS["desi"], MODELS["desi_mlp_4"]
     blue_only = Spectrograph(arms=desi.arms[:1], frame="observed", medium="vacuum")
-    with pytest.raises(PlanError, match=r"blue cannot feed model desi_mlp_4: spectra span 3600-5800 A"):
+    with pytest.raises(PlanError, match=r"blue cannot feed model desi_mlp_4: spectra span 3600-5800 A in steps"):
         handshake(model, "blue", blue_only)
+    coarse = (Arm(name="all", grid=Grid(start=3600, step=4.0, pixels=1600)),)
+    with pytest.raises(PlanError, match=r"in steps of 4.00 A, the model wants .* in steps of 0.80 A"):
+        handshake(model, "coarse", Spectrograph(arms=coarse, frame="observed", medium="vacuum"))
+    coefficients = (Arm(name="bp", grid=Basis(pixels=55)),)
+    with pytest.raises(PlanError, match="coefficients of basis functions, the model wants spectra"):
+        handshake(model, "xp", Spectrograph(arms=coefficients, frame="rest", medium="vacuum"))
     in_air = Spectrograph(arms=desi.arms, frame="observed", medium="air")
-    with pytest.raises(PlanError, match="in air, the model wants vacuum"):
-        handshake(model, "airy", in_air)
+    handshake(model, "airy", in_air)
 
 
 def test_an_unknown_survey_and_an_empty_folder_are_refused(

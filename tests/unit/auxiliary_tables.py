@@ -74,9 +74,9 @@ def fits(path: Path, columns: Mapping[str, Any]) -> Path:
     for number, values in enumerate(columns.values(), start=1):
         array = pa.array(values)
         if pa.types.is_list(array.type):
-            arrays.append(
-                np.array([np.array(row or [], float) for row in array.to_pylist()] + [0], object)[:-1]
-            )
+            rows = [np.array(row or [], float) for row in array.to_pylist()]
+            # numpy would make one array of rows that are all of one length.
+            arrays.append(np.array([*rows, 0], object)[:-1])
         elif pa.types.is_integer(array.type):
             arrays.append(array.fill_null(-1).to_numpy())
             nulls[f"TNULL{number}"] = -1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.auxiliary import join, joined_columns, open_tables, published_columns, table_digests
 from engine.auxiliary.lookup import rows_of
-from engine.auxiliary.sorted_copy import GROUP_ROWS, PART_ROWS
+from engine.auxiliary.sorted_copy import MOST_ROWS, PART_ROWS
 from engine.auxiliary.tables import copy_of
 from engine.columns import schema
 from engine.errors import PlanError, ShardUnavailable
@@ -179,7 +179,7 @@ def test_an_empty_batch_and_ids_outside_the_table(tmp_path: Path) -> None:
 
 
 def test_a_lookup_finds_each_row_across_groups_and_files(tmp_path: Path) -> None:
-    rows = PART_ROWS + 2 * GROUP_ROWS + 5
+    rows = PART_ROWS + 2 * MOST_ROWS + 5
     ids = np.random.default_rng(1).permutation(rows).astype(np.int64) * 3 + BIG
     path = parquet(tmp_path / "t.parquet", {"source_id": ids, "g": (ids - BIG) / 3.0})
     (table,) = open_tables([asked(path)], COLUMNS)

@@ -1,5 +1,6 @@
 """[[auxiliary]] tables that cannot work are refused in the plan, with the remedy; copies are made once."""
 
+import gzip
 import multiprocessing
 import os
 from pathlib import Path
@@ -104,11 +105,20 @@ def test_text_that_is_no_whole_number_is_no_id(tmp_path: Path, text: str) -> Non
 
 def test_csv_with_ragged_rows_or_words_for_numbers(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
-    for text in ("source_id,g\n1,2,3\n", "source_id,g\n1,bright\n", 'source_id,g\n1,"2\n'):
-        path.write_text(text)
-        refused(r"t\.csv cannot be read as asked", asked(path))
+    for rows in ("1,2,3", "1", "1,bright", '1,"2\n3,4', '1,"2" 3'):
+        path.write_text(f"source_id,g\n{rows}\n")
+        refused(r"t\.csv cannot be read as", asked(path))
     path.write_text("source_id,g,g\n1,2,3\n")
-    refused("not of distinct names", asked(path))
+    refused("line of distinct names", asked(path))
+
+
+def test_gzip_that_ends_early(tmp_path: Path) -> None:
+    rows = "".join(f"{number},{number / 7}\n" for number in range(5000))
+    whole = gzip.compress(f"source_id,g\n{rows}".encode())
+    path = tmp_path / "t.csv.gz"
+    for kept in (len(whole) // 2, len(whole) - 9, 30):
+        path.write_bytes(whole[:kept])
+        refused(r"t\.csv\.gz cannot be read as CSV", asked(path))
 
 
 def test_a_folder_whose_files_differ(tmp_path: Path) -> None:

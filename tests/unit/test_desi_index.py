@@ -17,6 +17,7 @@ from engine.surveys import index
 from engine.surveys.desi import DESI, files
 from engine.surveys.desi.layout import IMAGES
 from engine.surveys.index_cache import Finding
+from engine.surveys.store import Entry, Folder
 from engine.types import Shard, Task
 from tests.unit.desi_files import ARMS, DesiFile, read_all, survey_spec, tasks_of
 
@@ -142,7 +143,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_truncation_anywhere_is_a_problem(whole: Path, share: float) -> None:
     short = whole.with_name("short.fits")
     short.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
-    finding = files.inspect(short)
+    finding = files.inspect(Folder(short.parent), short.name)
     assert finding.problem is not None
     assert not finding.passing
     assert finding.rows in (0, 3)
@@ -156,7 +157,7 @@ def test_noise_in_the_headers_never_escapes(whole: Path, noise: bytes, share: fl
     content[start : start + len(noise)] = noise
     broken = whole.with_name("noisy.fits")
     broken.write_bytes(content)
-    files.inspect(broken)
+    files.inspect(Folder(broken.parent), broken.name)
     shard = Shard(path=broken.name, size=len(content), rows=3, shard_id="", problem="noise")
     DESI.read_ids(survey_spec(broken.parent), Task(task_id="", shard=shard, start=0, stop=3))
 
@@ -230,14 +231,14 @@ def test_a_cache_that_cannot_be_written_is_a_warning(
 
 
 def test_threads_where_the_file_system_is_slow(root: Path) -> None:
-    def slow(path: Path) -> Finding:
+    def slow(name: str) -> Finding:
         time.sleep(0.005)
-        return Finding(rows=int(path.name))
+        return Finding(rows=int(name))
 
-    names = [str(number) for number in range(200)]
+    entries = [Entry(name=str(number), size=1, stamp="") for number in range(200)]
     start = time.perf_counter()
-    shards = index.index_shards("slow", root, names, slow, lambda path: path)
-    assert [shard.rows for shard in shards] == list(range(200))
+    found = index.index_files("slow", Folder(root), entries, slow)
+    assert [file.finding.rows for file in found] == list(range(200))
     assert time.perf_counter() - start < 0.7 * 200 * 0.005
 
 

@@ -16,6 +16,7 @@ from engine.errors import ShardCorrupt, ShardUnavailable
 from engine.surveys import fits
 from engine.surveys.fits import named, opened, read_rows
 from engine.surveys.fits_tables import read_table
+from engine.surveys.store import Folder, folder
 from engine.types import Extent
 from tests.unit.desi_files import DesiFile
 
@@ -30,7 +31,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def image(path: Path, name: str, rows: list[int], kind: type = np.float32) -> np.ndarray:
-    with opened(path) as file:
+    with opened(Folder(path.parent), path.name) as file:
         extent = next(hdu.extent for hdu in file.walk() if hdu.name == name)
         out = np.zeros((len(rows), extent.shape[1]), kind)
         read_rows(file, name, extent, np.array(rows, np.int64), out)
@@ -48,7 +49,7 @@ def test_any_rows_equal_fitsio_and_astropy(path: Path, rows: set[int]) -> None:
 
 
 def test_rows_are_read_in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fits, "PIECE_BYTES", 2 * 4 * 2751 + 1)
+    monkeypatch.setattr(folder, "PIECE_BYTES", 2 * 4 * 2751 + 1)
     assert np.array_equal(
         image(path, "B_FLUX", [0, 1, 2, 4, 6]), fitsio.read(str(path), "B_FLUX")[[0, 1, 2, 4, 6]]
     )
@@ -69,7 +70,7 @@ def test_mask_encodings_are_equal_bit_for_bit(tmp_path: Path, kind: str) -> None
 
 
 def test_walk_knows_every_hdu(path: Path) -> None:
-    with opened(path) as file:
+    with opened(Folder(path.parent), path.name) as file:
         found = {hdu.name: hdu for hdu in file.walk()}
     with astropy_fits.open(path) as library:
         assert list(found) == [hdu.name for hdu in library]
@@ -82,7 +83,7 @@ def test_walk_knows_every_hdu(path: Path) -> None:
 def test_header_values(tmp_path: Path) -> None:
     header = {"A": "it's / here", "B": -3, "C": 2.5e-3, "D": True, "E": ""}
     path = DesiFile(rows=1, header=header).write(tmp_path / "coadd-x.fits")
-    with opened(path) as file:
+    with opened(Folder(path.parent), path.name) as file:
         primary = next(file.walk())
     assert {key: primary.value(key) for key in header} == header
     assert primary.value("MISSING", 7) == 7
@@ -103,7 +104,7 @@ def test_table_equals_fitsio(tmp_path: Path) -> None:
     table["NAME"] = ["ab", "", "abcde"]
     path = tmp_path / "table.fits"
     fitsio.write(str(path), table, extname="T")
-    with opened(path) as file:
+    with opened(Folder(path.parent), path.name) as file:
         hdu = next(hdu for hdu in file.walk() if hdu.name == "T")
         ours = read_table(file, hdu, {"U": "i", "ID": "i", "NAME": "U", "ABSENT": "i"}, 1, 3)
         with pytest.raises(ShardCorrupt, match="VECTOR is float64, expected kind"):
@@ -178,7 +179,7 @@ def test_broken_gzip_is_corrupt(path: Path, tmp_path: Path, keep: float) -> None
 def test_what_is_not_fits(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "x.fits"
     path.write_bytes(content)
-    with pytest.raises(ShardCorrupt, match=message), opened(path) as file:
+    with pytest.raises(ShardCorrupt, match=message), opened(Folder(path.parent), path.name) as file:
         list(file.walk())
 
 
@@ -186,12 +187,15 @@ def test_a_file_cut_after_the_walk_is_corrupt(path: Path, tmp_path: Path) -> Non
     short = tmp_path / "short.fits"
     short.write_bytes(path.read_bytes()[:20_000])
     extent = Extent(offset=19_000, dtype=">f4", shape=(ROWS, 2751))
-    with opened(short) as file, pytest.raises(ShardCorrupt, match="B_FLUX: ends at byte 20000"):
+    with (
+        opened(Folder(short.parent), short.name) as file,
+        pytest.raises(ShardCorrupt, match="B_FLUX: ends at byte 20000"),
+    ):
         read_rows(file, "B_FLUX", extent, np.arange(1), np.zeros((1, 2751), np.float32))
 
 
 def test_table_that_makes_no_sense(path: Path) -> None:
-    with opened(path) as file:
+    with opened(Folder(path.parent), path.name) as file:
         hdu = next(hdu for hdu in file.walk() if hdu.name == "FIBERMAP")
         with pytest.raises(ShardCorrupt, match="expected rows 0 to 99"):
             read_table(file, hdu, {"TARGETID": "i"}, 0, 99)
@@ -206,7 +210,10 @@ def test_table_that_makes_no_sense(path: Path) -> None:
 def test_what_cannot_be_reached(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ShardUnavailable, match=r"gone\.fits: No such file"), named(tmp_path / "gone.fits"):
         image(tmp_path / "gone.fits", "B_FLUX", [0])
-    with pytest.raises(ShardUnavailable, match="directory"), opened(tmp_path) as file:
+    with (
+        pytest.raises(ShardUnavailable, match="directory"),
+        opened(Folder(tmp_path.parent), tmp_path.name) as file,
+    ):
         list(file.walk())
 
     def broken(*_: object) -> int:
@@ -219,7 +226,7 @@ def test_what_cannot_be_reached(tmp_path: Path, path: Path, monkeypatch: pytest.
 
 def test_compressed_image_that_cannot_be_decoded(tmp_path: Path) -> None:
     path = DesiFile(rows=2, mask_kind="compressed").write(tmp_path / "coadd-x.fits")
-    with opened(path) as file:
+    with opened(Folder(path.parent), path.name) as file:
         extent = next(hdu.extent for hdu in file.walk() if hdu.name == "B_MASK")
     content = bytearray(path.read_bytes())
     content[extent.offset : extent.offset + 40] = b"\x7f" * 40

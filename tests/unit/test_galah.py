@@ -13,7 +13,7 @@ from engine.errors import PlanError, ShardCorrupt, ShardError
 from engine.models.mlp import GALAH_GRID
 from engine.prepare.normalised import over_continuum
 from engine.surveys.galah import ARMS, GALAH
-from engine.surveys.star_files import GROUP_OF
+from engine.surveys.groups import GROUP_OF
 from engine.types import Input, Task, Waves
 from tests.unit.wcs_files import array, damage, image_hdu, linear, rows_of, spec_of, write_hdus
 
@@ -178,9 +178,7 @@ def test_mu_leonis(realdata: Path) -> None:
         error = theirs[0].data.astype(float) * theirs["input_sigma"].data
     np.testing.assert_allclose(array(found, "ivar_ccd3")[0], error**-2, rtol=1e-5)
     assert all(array(found, f"mask_ccd{ccd}").all() for ccd in (1, 2, 4))
-    prepared = over_continuum(
-        found, GALAH.spectrograph, Input(grid=GALAH_GRID, frame="rest", medium="air")
-    )
+    prepared = over_continuum(found, GALAH.spectrograph, Input(grid=GALAH_GRID, frame="rest", medium="air"))
     assert prepared.good_fraction_N[0] > 0.95
     assert 300 < prepared.snr_N[0] < 350
     wave = GALAH_GRID.wave_P

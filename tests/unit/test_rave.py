@@ -55,7 +55,7 @@ def test_the_name_stands_in_for_roi_and_gzip_is_read(tmp_path: Path) -> None:
     packed.write_bytes(gzip.compress(plain.read_bytes()))
     both = [rows_of(RAVE, folder) for folder in (tmp_path / "plain", tmp_path / "packed")]
     assert both[0]["rave_obs_id"].to_pylist() == ["20031109_0823m14_113"]
-    assert both[0].equals(both[1])
+    np.testing.assert_array_equal(*(array(found, "flux_cat") for found in both))
     packed.write_bytes(packed.read_bytes()[:-3000])
     with pytest.raises(ShardCorrupt, match="gzip"):
         rows_of(RAVE, packed.parent)

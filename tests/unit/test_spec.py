@@ -100,7 +100,7 @@ def test_places_and_names_that_are_none_are_refused(tmp_path: Path, old: str, ne
 
 
 def test_the_current_folder_is_a_place(tmp_path: Path) -> None:
-    assert spec(tmp_path, GOOD.replace('root = "spectra"', 'root = "."')).survey.root == Path.cwd()
+    assert spec(tmp_path, GOOD.replace('root = "spectra"', 'root = "."')).survey.root == str(Path.cwd())
 
 
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:

@@ -9,8 +9,6 @@ from typing import Any, Final
 import fitsio
 import numpy as np
 import pyarrow as pa
-from astropy import units as u
-from astropy.coordinates import SkyCoord
 
 from engine.simulate.surveys.apogee_light import WAVE, Rows, combine, h_magnitude, record, true_light
 from engine.simulate.surveys.driver import OnFile, Recipe, replacing
@@ -63,9 +61,8 @@ def _write(folder: Path, chunk: Chunk, on_file: OnFile) -> dict[str, Any]:
 
 
 def field_of(chunk: Chunk) -> str:
-    """The chunk's field, named after galactic coordinates as APOGEE's are."""
-    middle = SkyCoord(chunk.targets.ra_N[0], chunk.targets.dec_N[0], unit=u.deg).galactic
-    return f"{int(middle.l.deg):03d}{int(middle.b.deg):+03d}-{chunk.index}"
+    """The chunk's field, named after a position as APOGEE's are."""
+    return f"{int(chunk.targets.ra_N[0]):03d}{int(chunk.targets.dec_N[0]):+03d}-{chunk.index}"
 
 
 def write_star(path: Path, header: Cards, visits: Rows) -> None:

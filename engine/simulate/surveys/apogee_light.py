@@ -16,7 +16,7 @@ from engine.simulate.window import Window, observe_window, synthesize_window
 FloatArray = npt.NDArray[np.float64]
 
 WINDOW: Final = Window(low=15080.0, high=17020.0, step=0.15, resolving_power=22_500)
-WAVE: Final = 10 ** (4.179 + 6e-6 * np.arange(8575))
+WAVE: Final = 10 ** (4.179 + 6e-6 * np.arange(8575, dtype=np.float64))
 """Vacuum wavelengths (Å) of the apStar grid."""
 GAP_ERROR: Final = 1e10
 
@@ -26,12 +26,10 @@ _CHIPS: Final = ((206, 3307), (3545, 6114), (6301, 8367))
 BADPIX, CRPIX, BADDARK, BADFLAT, BADERR, SIG_SKYLINE = 1, 1 << 1, 1 << 4, 1 << 5, 1 << 6, 1 << 12
 LITTROW, PERSIST_HIGH, PERSIST_MED, PERSIST_LOW, SIG_TELLURIC = 1 << 8, 1 << 9, 1 << 10, 1 << 11, 1 << 13
 # Brighter OH lines of the night sky (Å, vacuum), rounded.
-_SKY_LINES: Final = np.array(
-    """15187 15240 15288 15332 15395 15432 15540 15597 15631 15656 15702 15833 15848 15869 15890 15972 16030 16079
-    16128 16194 16235 16302 16317 16341 16360 16388 16414 16442 16475 16502 16553 16586 16610 16692 16708 16732
-    16764 16795 16840 16903""".split(),
-    dtype=np.float64,
-)
+_SKY_TEXT: Final = """15187 15240 15288 15332 15395 15432 15540 15597 15631 15656 15702 15833 15848
+    15869 15890 15972 16030 16079 16128 16194 16235 16302 16317 16341 16360 16388 16414 16442 16475
+    16502 16553 16586 16610 16692 16708 16732 16764 16795 16840 16903"""
+_SKY_LINES: Final = np.array(_SKY_TEXT.split(), dtype=np.float64)
 # Bands of CO2 and CH4 in the air: first and last wavelength (Å).
 _TELLURIC: Final = ((15750.0, 15790.0), (16010.0, 16035.0), (16420.0, 16440.0), (16660.0, 16690.0))
 
@@ -117,7 +115,7 @@ def _visit(rng: np.random.Generator, light_P: FloatArray, snr: float, velocity: 
     error_P[(sky_P & SIG_SKYLINE) > 0] *= 12
     flux_P = light_P + error_P * rng.standard_normal(len(light_P))
     mask_P = damage(rng, flux_P, error_P) | sky_P
-    shift = int(round(-velocity / LIGHT_SPEED / (6e-6 * np.log(10))))
+    shift = round(-velocity / LIGHT_SPEED / (6e-6 * np.log(10)))
     inside_P = np.zeros(len(WAVE), dtype=bool)
     for first, last in _CHIPS:
         inside_P[max(first + shift, 0) : last + shift] = True

@@ -74,7 +74,7 @@ def _expose(rng: np.random.Generator, light_P: np.ndarray, wave_CP: np.ndarray, 
     flux_P = light_P + error_P * rng.standard_normal(len(light_P))
     mask_P = damage(rng, flux_P, error_P) | sky_P
     # The ends of a chip are not covered by both dithers.
-    edge_P = np.tile(np.arange(_PIXELS) % (_PIXELS - 11) < 11, len(_CHIPS))
+    edge_P = np.tile(np.arange(_PIXELS, dtype=np.float64) % (_PIXELS - 11) < 11, len(_CHIPS))
     flux_P[edge_P], error_P[edge_P], mask_P[edge_P] = 0.0, 1e10, 1
     one, eight = np.ones(wave_CP.shape, np.float32), np.full(wave_CP.shape, 8.0, np.float32)
     images = (

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 
 from engine.simulate.labels import LABELS
@@ -37,8 +36,8 @@ _COMMON: Final = (
 class Recipe:
     """How one survey writes a chunk of stars.
 
-    `write(folder, chunk, on_file)` writes the files and gives the truth columns of the survey's own `keys`,
-    of `snr`, and of `star`, the place in the chunk of each row's star; without `star` there is a row for each.
+    `write(folder, chunk, on_file)` writes the files and gives the truth columns, a value for each star: the
+    survey's own `keys`, `snr`, and any other that is not what it is in other surveys.
     """
 
     name: str
@@ -62,8 +61,8 @@ def simulate_files(
 ) -> Path:
     """Write a simulated survey under root; return its truth table (root/truth.parquet).
 
-    `labels` gives the labels of the stars in order (teff, logg, fe_h; any other [X/H] is else [Fe/H]; a_li is
-    else drawn); without it all are drawn. `on_file` is told of each file and how many stars it is the last of.
+    `labels` gives the labels of the stars in order (teff, logg, fe_h; any other [X/H] is else [Fe/H]; a_li
+    is else drawn); without it all are drawn. `on_file` is told of each file and how many stars it brings.
     The same arguments give the same bytes; memory does not grow with `stars`.
 
     InputError for a root that is a file or holds anything else, for counts that are not positive, and for a
@@ -100,7 +99,6 @@ def replacing(path: Path) -> Iterator[Path]:
 def _truth(recipe: Recipe, chunk: Chunk, found: Mapping[str, Any]) -> pa.Table:
     """The truth rows of a chunk."""
     targets, schema = chunk.targets, truth_schema(recipe)
-    star_N = np.asarray(found.get("star", np.arange(len(chunk))))
     columns = {
         "ra": targets.ra_N,
         "dec": targets.dec_N,
@@ -109,11 +107,12 @@ def _truth(recipe: Recipe, chunk: Chunk, found: Mapping[str, Any]) -> pa.Table:
         "ebv": targets.ebv_N,
         "rv": targets.velocity_N,
         **label_columns(chunk),
+        **found,
     }
-    columns = {name: values[star_N] for name, values in columns.items()} | dict(found)
-    masks = {"gaia_source_id": ~chunk.in_gaia_N[star_N]}
+    masks = {"gaia_source_id": ~chunk.in_gaia_N}
     arrays = [
-        pa.array(columns[name], mask=masks.get(name), from_pandas=True).cast(schema.field(name).type) for name in schema.names
+        pa.array(columns[name], mask=masks.get(name), from_pandas=True).cast(schema.field(name).type)
+        for name in schema.names
     ]
     return pa.table(arrays, schema=schema)
 

@@ -15,7 +15,7 @@ from engine.simulate.surveys.stars import Chunk
 from engine.simulate.window import Window, observe_window, synthesize_window
 
 WINDOW: Final = Window(low=8460.0, high=8700.0, step=0.1, resolving_power=11_500)
-WAVE: Final = 8460.0 + 0.1 * np.arange(2401)
+WAVE: Final = 8460.0 + 0.1 * np.arange(2401, dtype=np.float64)
 """Vacuum wavelengths (Å)."""
 
 _SOLUTION: Final = 5950420259779346465
@@ -105,6 +105,4 @@ def _observe(chunk: Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return flux_NP.astype(np.float32), error_NP.astype(np.float32), snr_N
 
 
-GAIA_RVS: Final = Recipe(
-    name="gaia_rvs", keys=pa.schema([("source_id", pa.int64())]), write=_write
-)
+GAIA_RVS: Final = Recipe(name="gaia_rvs", keys=pa.schema([("source_id", pa.int64())]), write=_write)

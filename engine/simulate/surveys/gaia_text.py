@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from engine.simulate.surveys.driver import replacing
 
@@ -64,11 +63,9 @@ def _texts(column: GaiaColumn, values: Any, style: Style, null: str) -> list[str
 
 def _array(row_P: Any, kind: str, style: Style) -> str:
     """Numbers in their shortest form, as in a JSON list or a Python tuple."""
-    texts = pa.array(np.asarray(row_P, dtype=kind.removesuffix("[]"))).cast(pa.string())
-    if style == "()":
-        return "(" + ", ".join(texts.to_pylist()) + ")"
-    everything = pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts)
-    return f"[{pc.binary_join(everything, ',')[0].as_py().replace('nan', 'NaN')}]"
+    # Arrow prints the shortest text that gives a number back.
+    texts = pa.array(np.asarray(row_P, dtype=kind.removesuffix("[]"))).cast(pa.string()).to_pylist()
+    return f"({', '.join(texts)})" if style == "()" else f"[{','.join(texts).replace('nan', 'NaN')}]"
 
 
 def _header(columns: Sequence[GaiaColumn]) -> str:

@@ -170,7 +170,7 @@ def _band_values(chunk: Chunk, name: str, band: Band, lacks_N: np.ndarray) -> di
         "chi_squared": measurements_N * rng.uniform(0.95, 1.3, size=count),
         "coefficients": band.coefficient_NC,
         "coefficient_errors": band.error_NC,
-        "coefficient_correlations": np.broadcast_to(packed_correlations(), (count, 1485)),
+        "coefficient_correlations": packed_correlations(rng, count),
         "n_relevant_bases": relevant_N,
         "relative_shrinking": np.full(count, 1.0),
     }

@@ -74,7 +74,7 @@ def _write(folder: Path, chunk: Chunk, on_file: OnFile) -> dict[str, Any]:
 
 def _expose(chunk: Chunk, camera: Camera, snr_N: np.ndarray) -> list[_Exposure]:
     rng, targets = chunk.rng, chunk.targets
-    wave_P = air_to_vacuum(camera.start + camera.step * np.arange(_PIXELS))
+    wave_P = air_to_vacuum(camera.start + camera.step * np.arange(_PIXELS, dtype=np.float64))
     rest_NP = synthesize_window(camera.window, targets.labels_NL, chunk.a_li_N)
     normal_NP = observe_window(camera.window, rest_NP, targets.velocity_N, wave_P)
     # Counts are not flux-calibrated: a blaze, on top of the star's own colour.
@@ -91,7 +91,7 @@ def _expose(chunk: Chunk, camera: Camera, snr_N: np.ndarray) -> list[_Exposure]:
 
 
 def _write_file(path: Path, camera: Camera, exposure: _Exposure, velocity: float) -> None:
-    """Flux and relative errors, twice (sky is subtracted or not), and the normalised flux on a grid at rest."""
+    """Flux and relative errors, twice (with and without sky), and the normalised flux on a grid at rest."""
     observed = _grid(camera.start, camera.step)
     factor = 1 - velocity / LIGHT_SPEED
     rest = _grid(camera.start * factor, camera.step * factor)

@@ -1,4 +1,4 @@
-"""GIRAFFE HR15N spectra, barycentric, wavelengths in air: tables of one row as ESO's archive has them, and images.
+"""GIRAFFE HR15N spectra, barycentric, wavelengths in air: ESO's tables of one row, and images.
 
 Legend: N stars, P pixels.
 """
@@ -16,7 +16,7 @@ from engine.simulate.surveys.stars import Chunk
 from engine.simulate.window import Window, observe_window, synthesize_window
 
 WINDOW: Final = Window(low=6440.0, high=6820.0, step=0.06, resolving_power=19_200)
-WAVE_AIR: Final = 6470.0 + 0.05 * np.arange(6401)
+WAVE_AIR: Final = 6470.0 + 0.05 * np.arange(6401, dtype=np.float64)
 # Every second star comes as an image, the others as a table.
 _FORMS: Final = ("table", "image")
 

@@ -30,7 +30,7 @@ def _write(folder: Path, chunk: Chunk, on_file: OnFile) -> dict[str, Any]:
     for star in range(len(chunk)):
         # Fibres lie differently on the detector, and the star's motion was taken out: no two grids are alike.
         start, pixels = 8409.0 + chunk.rng.uniform(-3, 3), int(chunk.rng.integers(985, 1005))
-        wave_P = start + _STEP * np.arange(pixels)
+        wave_P = start + _STEP * np.arange(pixels, dtype=np.float64)
         flux_P = observe_window(WINDOW, rest_NP[star : star + 1], np.zeros(1), air_to_vacuum(wave_P))[0]
         relative_P = 1 / (snr_N[star] * np.sqrt(np.maximum(flux_P, 0.05)))
         flux_P = flux_P * (1 + relative_P * chunk.rng.standard_normal(pixels))

@@ -25,9 +25,9 @@ TABLE_COLUMNS: Final[dict[str, Any]] = {
     "frame": "rest",
     "medium": "air",
 }
-"""What a spec says under [survey.table] of these files; its root is DIR/spectra, the truth lies outside it."""
+"""What a spec says under [survey.table] of these files. Its root is DIR/spectra; the truth lies outside."""
 
-WAVE_AIR: Final = 6475.0 + 0.1 * np.arange(3101)
+WAVE_AIR: Final = 6475.0 + 0.1 * np.arange(3101, dtype=np.float64)
 
 
 def _write(folder: Path, chunk: Chunk, on_file: OnFile) -> dict[str, Any]:

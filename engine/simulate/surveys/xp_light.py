@@ -19,7 +19,7 @@ from engine.simulate.window import Window, observe_window, synthesize_window
 
 FloatArray = npt.NDArray[np.float64]
 
-WAVE_NM: Final = 336.0 + 2.0 * np.arange(343)
+WAVE_NM: Final = 336.0 + 2.0 * np.arange(343, dtype=np.float64)
 COEFFICIENTS: Final = 55
 BANDS: Final = ("bp", "rp")
 
@@ -28,11 +28,11 @@ _WINDOW: Final = Window(low=3340.0, high=10250.0, step=10.0, resolving_power=60)
 _ZERO_POINT = 2.56e-11
 # Coefficients of a star of G = 15 have errors of about this (photo-electrons per second); a floor that grows
 # with the flux stands for what calibration leaves.
-_ERROR_AT_15, _CALIBRATION = 2.5, 4e-4
+_ERROR_AT_15, _CALIBRATION = 1.2, 4e-4
 # Neighbouring coefficients are correlated like this; the sign alternates as in real covariances.
 _CORRELATION: Final = -0.35
-# Coefficients fade with their order by this scale, as those of real stars do, and least squares are held to that
-# with this weight: then the fluxes come back to a per cent and the last coefficients hold noise alone.
+# Coefficients fade with their order by this scale, as those of real stars do, and least squares are held to
+# that with this weight: then fluxes come back to a per cent and the last coefficients hold noise alone.
 _FADING, _RIDGE = 12.0, 3e-3
 
 
@@ -86,15 +86,19 @@ def correlation_matrix() -> FloatArray:
     return _CORRELATION**distance_CC
 
 
-def packed_correlations() -> npt.NDArray[np.float32]:
-    """The upper triangle column by column, as the archive stores it: C * (C - 1) / 2 numbers."""
+def packed_correlations(rng: np.random.Generator, stars: int) -> npt.NDArray[np.float32]:
+    """Estimates of the correlations [N, C * (C - 1) / 2]: upper triangles column by column, as in the archive.
+
+    They scatter by 0.02, little enough for the matrices to stay positive definite.
+    """
     row, column = np.tril_indices(COEFFICIENTS, k=-1)
-    return correlation_matrix()[row, column].astype(np.float32)
+    known = correlation_matrix()[row, column]
+    return (known + 0.02 * rng.standard_normal((stars, len(known)))).astype(np.float32)
 
 
 @cache
 def _inverse(band: str) -> FloatArray:
-    """The matrix [P, C] that takes sampled fluxes to coefficients: ridge regression on fading coefficients."""
+    """The matrix [P, C] from sampled fluxes to coefficients: ridge regression on fading coefficients."""
     fading_C = np.exp(-np.arange(COEFFICIENTS) / _FADING)
     design_CP = fading_C[:, None] * _design()[band]
     ridge = (_RIDGE * np.linalg.norm(design_CP, ord=2)) ** 2
@@ -108,4 +112,5 @@ def _design() -> dict[str, Any]:
     # GaiaXPy takes seconds to import, which simulating any other survey need not pay.
     from gaiaxpy.core.config import load_xpsampling_from_xml
 
-    return {str(band): np.asarray(matrix) for band, matrix in load_xpsampling_from_xml(bp_model="v375wi").items()}
+    matrices = load_xpsampling_from_xml(bp_model="v375wi")
+    return {band: np.asarray(matrices[band]) for band in BANDS}

@@ -22,6 +22,11 @@ def identifier(value: Any) -> int | None:
     return value if whole and 0 < value < 2**63 else None
 
 
+def velocity(value: Any) -> float | None:
+    """A velocity in km/s."""
+    return number(value, -SPEED_LIMIT_KMS, SPEED_LIMIT_KMS)
+
+
 def text(value: Any) -> str | None:
     """Text that says something; a plate that was written as a number counts as text."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -41,10 +46,10 @@ def integer(value: Any) -> int | None:
     return value if whole and 0 <= value < 2**31 else None
 
 
-def velocities(velocity: Any, error: Any, flag: Any) -> dict[str, Any]:
+def velocities(found: Any, error: Any, flag: Any) -> dict[str, Any]:
     """A velocity in km/s with its error and source, and those bits of a STARFLAG that spoil the spectrum."""
     whole = isinstance(flag, int) and not isinstance(flag, bool)
-    rv = number(velocity, -SPEED_LIMIT_KMS, SPEED_LIMIT_KMS)
+    rv = velocity(found)
     return {
         "instrument_status": flag & STAR_BITS if whole else None,
         "rv": rv,

@@ -65,16 +65,15 @@ def _tables(file: File) -> tuple[Hdu, list[Hdu]]:
         raise ShardCorrupt(f"HDUs {[hdu.name for hdu in others]}, expected {TABLES[0]} and {TABLES[1]} once")
     for table in tables:
         if table.rows:
-            _check_grid(table)
-            # Rows of few bytes could claim to be any number.
-            if not table.value("NAXIS1") > len(ARRAYS) * GRID.pixels:
-                raise ShardCorrupt(
-                    f"HDU {table.name}: NAXIS1 = {table.value('NAXIS1')!r}, too few for spectra"
-                )
+            _check_table(table)
     return head, tables
 
 
-def _check_grid(table: Hdu) -> None:
+def _check_table(table: Hdu) -> None:
+    width = table.value("NAXIS1")
+    # Rows of a few bytes could claim to be any number.
+    if not isinstance(width, int) or width < len(ARRAYS) * GRID.pixels:
+        raise ShardCorrupt(f"HDU {table.name}: rows of {width!r} bytes hold no spectra")
     values = {keyword: table.value(keyword) for keyword in ("CRVAL", "CDELT", "CRPIX", "NPIXELS")}
     pixels.check_grid(values)
     if "air" in str(table.value("CUNIT", "")).lower():
@@ -102,7 +101,7 @@ def _read(file: File, table: Hdu, start: int, stop: int, visits: bool) -> dict[s
         found["FLUX"], found["IVAR"].astype(np.float64), pixels.whole_flags(found["PIXEL_FLAGS"])
     )
     at_rest_N = np.array([row["read_problem"] is None for row in rows])
-    spectra["ivar_apogee"] = spectra["ivar_apogee"] * at_rest_N[:, None]
+    spectra["ivar_apogee"] = np.where(at_rest_N[:, None], spectra["ivar_apogee"], 0.0)
     return {name: [row[name] for row in rows] for name in rows[0]} | spectra
 
 

@@ -76,9 +76,9 @@ def read_aspcap(_spec: SurveySpec, store: Store, name: str, _start: int, _stop: 
 def _rows(flux: Hdu) -> int:
     """Rows of the image of fluxes: a vector is one."""
     shape = flux.extent.shape
-    rows = 1 if len(shape) == 1 else shape[0]
+    rows = 1 if len(shape) == 1 else shape[0] if len(shape) == 2 else 0
     plain = flux.extent.dtype in pixels.FLOATS.values()
-    if not plain or shape[-1:] != (GRID.pixels,) or len(shape) > 2 or rows in (0, COADDS):
+    if not plain or shape[-1:] != (GRID.pixels,) or rows in (0, COADDS):
         raise ShardCorrupt(
             f"HDU of flux: shape {shape} of {flux.extent.dtype or 'other'} numbers, expected floats, "
             f"({GRID.pixels},) or rows of {GRID.pixels}: one, or two coadds and the visits"

@@ -108,7 +108,6 @@ def _gaia(file: File, head: Hdu) -> dict[str, Any]:
 
 
 def _velocity(head: Hdu) -> dict[str, Any]:
-    barycentric, correction = head.value("VHELIO"), head.value("BC")
-    both = isinstance(barycentric, int | float) and isinstance(correction, int | float)
-    rv = barycentric - correction if both else None
+    barycentric, correction = (headers.velocity(head.value(keyword)) for keyword in ("VHELIO", "BC"))
+    rv = None if barycentric is None or correction is None else barycentric - correction
     return headers.velocities(rv, head.value("VRADERR"), head.value("STARFLAG"))

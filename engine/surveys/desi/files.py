@@ -1,47 +1,43 @@
 """Which files DESI spectra come in, and whether one is as it must be."""
 
-import os
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 
 from engine.errors import PlanError, ShardCorrupt, ShardError, ShardUnavailable
 from engine.surveys.desi.layout import ARMS, IMAGES
+from engine.surveys.desi.redrock import redrock_names
 from engine.surveys.fits import FitsFile, gunzipped, opened, read_rows
 from engine.surveys.fits_headers import Hdu, digest, find_hdu, walk
 from engine.surveys.index_cache import Finding
+from engine.surveys.store import Entry, Store
 from engine.types import Arm, Extent, Grid
 
 SPECTRA_FILE = re.compile(r"(coadd|spectra)-.+\.fits(\.gz)?")
+DESI_FILE = re.compile(r"(coadd|spectra|redrock)-.+\.fits(\.gz)?")
 WAVE_TOLERANCE = 1e-4
 WAVES = {arm.name: arm.grid.wave_P for arm in ARMS if isinstance(arm.grid, Grid)}
 
 
-def find(root: Path) -> list[str]:
-    """Relative paths of all coadd and spectra files under `root`, sorted; PlanError when there are none."""
-    if not root.is_dir():
-        raise PlanError(f"survey.root: {root} is not a folder; name the one that holds the DESI files")
-    names = sorted(path.relative_to(root).as_posix() for path in _find(root))
-    if not names:
+def find(store: Store, root: str) -> tuple[list[Entry], dict[str, Entry]]:
+    """All coadd and spectra files by name, and the Redrock file beside each that has one.
+
+    PlanError when there are none.
+    """
+    found = {entry.name: entry for entry in store.entries(DESI_FILE)}
+    spectra = [name for name in sorted(found) if SPECTRA_FILE.fullmatch(name.rpartition("/")[2])]
+    if not spectra:
         raise PlanError(
             f"survey.root: no coadd-*.fits or spectra-*.fits, gzipped or not, anywhere under {root}"
         )
-    return names
+    beside = {
+        name: found[other] for name in spectra for other in reversed(redrock_names(name)) if other in found
+    }
+    return [found[name] for name in spectra], beside
 
 
-def _find(root: Path) -> Iterator[Path]:
-    def refuse(error: OSError) -> None:
-        raise PlanError(f"survey.root: {error.filename} cannot be listed: {error.strerror}; mend its access")
-
-    for folder, folders, files in os.walk(root, onerror=refuse):
-        # A folder named like a spectra file is listed as broken: skipping it could hide a lost file.
-        yield from (Path(folder, name) for name in (*files, *folders) if SPECTRA_FILE.fullmatch(name))
-        folders[:] = [name for name in folders if not SPECTRA_FILE.fullmatch(name)]
-
-
-def inspect(path: Path) -> Finding:
+def inspect(store: Store, name: str) -> Finding:
     """What planning must know of a file. A broken one gives a problem, and its rows where FIBERMAP is whole.
 
     A gzipped file is read as far as FIBERMAP's header: checking the rest costs as much as reading it.
@@ -49,26 +45,26 @@ def inspect(path: Path) -> Finding:
     found: dict[str, Hdu] = {}
     rows, problem, passing = 0, None, False
     try:
-        if path.suffix == ".gz":
-            return Finding(rows=_rows_of_gzipped(path))
-        with opened(path) as file:
+        if name.endswith(".gz"):
+            return Finding(rows=_rows_of_gzipped(store, name))
+        with opened(store, name) as file:
             for hdu in file.walk():
                 found[hdu.name] = hdu
                 rows = hdu.rows if hdu.name == "FIBERMAP" else rows
             check(file, found)
     except ShardError as error:
         problem, passing = str(error), isinstance(error, ShardUnavailable)
-    extents = {} if problem else {name: found[name].extent for name, _ in IMAGES.values()}
+    extents = {} if problem else {hdu: found[hdu].extent for hdu, _ in IMAGES.values()}
     headers = digest(found.values())
     return Finding(rows=rows, extents=extents, headers=headers, problem=problem, passing=passing)
 
 
-def _rows_of_gzipped(path: Path) -> int:
+def _rows_of_gzipped(store: Store, name: str) -> int:
     def fetch(offset: int, count: int) -> bytes:
-        stream.seek(offset)
-        return stream.read(count)
+        plain.seek(offset)
+        return plain.read(count)
 
-    with gunzipped(path) as stream:
+    with gunzipped(store, name) as plain:
         return find_hdu(walk(fetch, None), "FIBERMAP").rows
 
 

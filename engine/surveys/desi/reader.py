@@ -1,7 +1,8 @@
 """The survey's three functions: list the files, read a task, read the ids of a task that failed."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
+from functools import partial
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,13 +16,13 @@ from engine.surveys.assemble import assemble
 from engine.surveys.desi.fibermap import Fibermap, keys, read_fibermap, scalars
 from engine.surveys.desi.files import check, find, inspect
 from engine.surveys.desi.layout import COLUMNS, IMAGES
-from engine.surveys.desi.redrock import Redrock, read_redrock, redrock_path
+from engine.surveys.desi.redrock import Redrock, read_redrock
 from engine.surveys.desi.rv_table import check_velocity
 from engine.surveys.desi.select import check_select, select_rows
 from engine.surveys.desi.velocity import velocity_columns
-from engine.surveys.fingerprint import refuse_change
 from engine.surveys.fits import FitsFile, named, opened, read_rows
-from engine.surveys.index import index_shards
+from engine.surveys.index import index_files, shard_of
+from engine.surveys.store import Store, store_of
 from engine.types import Bools, Extent, Shard, Task
 
 SCHEMA = schema(COLUMNS)
@@ -39,27 +40,26 @@ def list_shards(spec: SurveySpec) -> list[Shard]:
     """
     check_select(spec.select)
     check_velocity(spec.rv)
-    return index_shards("desi", Path(spec.root), find(Path(spec.root)), inspect, redrock_path)
+    store = store_of(spec.root, spec.storage)
+    entries, beside = find(store, spec.root)
+    return [shard_of(file) for file in index_files("desi", store, entries, partial(inspect, store), beside)]
 
 
 def read(spec: SurveySpec, task: Task) -> pa.Table:
     """The selected rows of a task, in file order, with flux, ivar and mask as they are in the file."""
-    path = Path(spec.root, task.shard.path)
-    with named(path), opened(path) as file:
-        _refuse_problem(path, task.shard)
-        refuse_change(path, task.shard.fingerprint)
-        extents = _extents(file, task.shard)
-        fibers = read_fibermap(file, path.name, task.start, task.stop)
-    redrock = read_redrock(path, fibers.targetid, task.shard.fingerprint_beside)
-    with named(path):
+    store, shard = store_of(spec.root, spec.storage), task.shard
+    with named(store.address(shard.path)), opened(store, shard.path) as file:
+        _refuse_problem(store, shard)
+        store.refuse_change(shard.path, shard.fingerprint)
+        extents = _extents(file, shard)
+        fibers = read_fibermap(file, PurePath(shard.path).name, task.start, task.stop)
+    redrock = read_redrock(store, shard, fibers.targetid)
+    with named(store.address(shard.path)):
         chosen_N = select_rows(spec.select, fibers, redrock)
     columns = _columns(spec, fibers, redrock, chosen_N)
     rows = fibers.rows[chosen_N]
-    with named(path), opened(path) as file:
-        columns |= {
-            name: _tensor(file, hdu, extents[hdu], rows, SCHEMA.field(name).type)
-            for name, (hdu, _) in IMAGES.items()
-        }
+    with named(store.address(shard.path)), opened(store, shard.path) as file:
+        columns |= _images(store, file, extents, rows)
     return assemble(COLUMNS, columns, len(rows))
 
 
@@ -68,13 +68,13 @@ def read_ids(spec: SurveySpec, task: Task) -> pa.Table:
 
     Where the selection cannot be evaluated, every row of the task. Raises no ShardError.
     """
-    path = Path(spec.root, task.shard.path)
+    store, shard = store_of(spec.root, spec.storage), task.shard
     try:
-        with opened(path) as file:
-            fibers = read_fibermap(file, path.name, task.start, task.stop)
+        with opened(store, shard.path) as file:
+            fibers = read_fibermap(file, PurePath(shard.path).name, task.start, task.stop)
     except ShardError:
         return schema(SCALAR_COLUMNS).empty_table()
-    redrock = _attempt(lambda: read_redrock(path, fibers.targetid, task.shard.fingerprint_beside), None)
+    redrock = _attempt(lambda: read_redrock(store, shard, fibers.targetid), None)
     everything_N = np.ones(len(fibers.rows), np.bool_)
     chosen_N = _attempt(lambda: select_rows(spec.select, fibers, redrock), everything_N)
     no_velocity = spec.model_copy(update={"rv": NO_VELOCITY})
@@ -105,10 +105,10 @@ def _columns(
     return found | scalars(fibers) | {"spectype": spectype} | velocity_columns(spec.rv, found, redrock)
 
 
-def _refuse_problem(path: Path, shard: Shard) -> None:
+def _refuse_problem(store: Store, shard: Shard) -> None:
     """Raise what was wrong with a file when it was listed; retryable if it still cannot be reached."""
     if shard.problem is not None:
-        raise (ShardUnavailable if inspect(path).passing else ShardCorrupt)(shard.problem)
+        raise (ShardUnavailable if inspect(store, shard.path).passing else ShardCorrupt)(shard.problem)
 
 
 def _extents(file: FitsFile, shard: Shard) -> Mapping[str, Extent]:
@@ -118,6 +118,18 @@ def _extents(file: FitsFile, shard: Shard) -> Mapping[str, Extent]:
     hdus = {hdu.name: hdu for hdu in file.walk()}
     check(file, hdus)
     return {name: hdu.extent for name, hdu in hdus.items()}
+
+
+def _images(
+    store: Store, file: FitsFile, extents: Mapping[str, Extent], rows: npt.NDArray[np.int64]
+) -> dict[str, pa.ExtensionArray]:
+    """Every array column; from an object store all at once."""
+
+    def read_one(column: str) -> pa.ExtensionArray:
+        hdu = IMAGES[column][0]
+        return _tensor(file, hdu, extents[hdu], rows, SCHEMA.field(column).type)
+
+    return dict(zip(IMAGES, store.each(read_one, list(IMAGES)), strict=True))
 
 
 def _tensor(

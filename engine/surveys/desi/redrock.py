@@ -2,18 +2,17 @@
 
 import re
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ShardCorrupt
 from engine.surveys.desi.lookup import look_up
-from engine.surveys.fingerprint import refuse_change
 from engine.surveys.fits import named, opened
 from engine.surveys.fits_headers import find_hdu
 from engine.surveys.fits_tables import read_table
-from engine.types import Bools, Doubles
+from engine.surveys.store import Store
+from engine.types import Bools, Doubles, Shard
 
 # Columns, and the numpy kinds they may be of.
 COLUMNS = {"TARGETID": "i", "Z": "f", "ZERR": "f", "ZWARN": "i", "SPECTYPE": "U"}
@@ -34,28 +33,28 @@ class Redrock:
         return Redrock(**{part.name: getattr(self, part.name)[chosen_N] for part in fields(self)})
 
 
-def redrock_path(spectra: Path) -> Path:
-    """The file beside a spectra file that holds its redshifts, whether or not it is there.
+def redrock_names(spectra: str) -> tuple[str, str]:
+    """The files that may hold the redshifts of a spectra file: gzipped and plain.
 
     Releases gzip the spectra and leave the redshifts plain, so both endings are looked for.
     """
-    name = re.sub(r"^(coadd|spectra)-", "redrock-", spectra.name.removesuffix(".gz"))
-    packed = spectra.with_name(f"{name}.gz")
-    return packed if packed.exists() else spectra.with_name(name)
+    folder, slash, name = spectra.rpartition("/")
+    plain = folder + slash + re.sub(r"^(coadd|spectra)-", "redrock-", name.removesuffix(".gz"))
+    return f"{plain}.gz", plain
 
 
-def read_redrock(spectra: Path, targetid_N: npt.NDArray[np.int64], planned: str) -> Redrock | None:
-    """Redrock's results for some targets; None when there is no file.
+def read_redrock(store: Store, shard: Shard, targetid_N: npt.NDArray[np.int64]) -> Redrock | None:
+    """Redrock's results for some targets; None when there is no file beside the shard's.
 
-    ShardError when it is broken, or no longer has the fingerprint that was planned with. A spectra file has
-    a row per exposure and Redrock a row per target: so rows are joined by TARGETID.
+    ShardError when it is broken, or no longer what was planned with. A spectra file has a row per exposure
+    and Redrock a row per target: so rows are joined by TARGETID.
     """
-    path = redrock_path(spectra)
-    with named(path):
-        refuse_change(path, planned)
-    if not path.exists():
+    for name in (shard.path_beside,) if shard.path_beside else redrock_names(shard.path):
+        with named(store.address(name)):
+            store.refuse_change(name, shard.fingerprint_beside)
+    if not shard.path_beside:
         return None
-    with named(path), opened(path) as file:
+    with named(store.address(shard.path_beside)), opened(store, shard.path_beside) as file:
         table = find_hdu(file.walk(), "REDSHIFTS")
         found = read_table(file, table, COLUMNS, 0, table.rows)
         if missing := COLUMNS.keys() - found.keys():

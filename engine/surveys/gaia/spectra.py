@@ -40,9 +40,7 @@ def sources_in(product: Product, table: Table) -> int:
     """How many sources an open table holds; ShardCorrupt when the last is not whole."""
     rows, each = table.rows(), _rows_each(product, table)
     if rows == 0 or rows % each:
-        raise ShardCorrupt(
-            f"{rows} rows, expected at least one source of {each} rows" if each > 1 else "no rows"
-        )
+        raise ShardCorrupt(f"{rows} rows, expected at least one source, and {each} of each")
     return rows // each
 
 
@@ -127,6 +125,7 @@ def _check_waves(grid: Grid, values: Values) -> None:
     found_NP, expected_P = values["wavelength"], grid.wave_P / 10
     if not (np.abs(found_NP - expected_P) <= TOLERANCE * grid.step / 10).all():
         raise ShardCorrupt(
-            f"column wavelength: {np.nanmin(found_NP):g} to {np.nanmax(found_NP):g}, expected "
+            f"column wavelength: {np.fmin.reduce(found_NP, axis=None):g} to "
+            f"{np.fmax.reduce(found_NP, axis=None):g}, expected "
             f"{expected_P[0]:g} to {expected_P[-1]:g} nm in vacuum, in steps of {grid.step / 10:g}"
         )

@@ -117,6 +117,8 @@ class _Room:
         self.ivar_NP = np.zeros(shape, np.float32)
         self.mask_NP = np.zeros(shape, np.int32)
         self.wave_NP = None if table.wave is None else np.full(shape, np.nan)
+        # Where a row's pixels would lie that has none: only a mask can say that they are missing.
+        self._dark = np.linspace(*(table.span or (0, 1)), table.pixels)
 
     def take(self, piece: pa.RecordBatch) -> None:
         """The arrays of the next rows."""
@@ -128,7 +130,8 @@ class _Room:
         if self.wave_NP is not None and self.table.wave is not None:
             with_wave_N = matrix(piece[self.table.wave], self.table.wave, self.wave_NP[rows])
             check_waves(self.wave_NP[rows], with_wave_N, self.table)
-            known_N &= with_wave_N
+            known_N &= np.isfinite(self.wave_NP[rows]).any(axis=1)
+            self.wave_NP[rows][~known_N] = self._dark
         self.ivar_NP[rows][~known_N] = 0
         self.mask_NP[rows][~known_N] = 1
         self.done += len(piece)
