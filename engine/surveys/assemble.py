@@ -1,6 +1,7 @@
 """What a reader found in a file -> a batch of spectra with exactly the survey's columns."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,13 +26,18 @@ def assemble(columns: Sequence[Column], found: Found, rows: int) -> pa.Table:
     Where there is a Gaia source_id but no position, ra and dec become the centre of its pixel. ShardCorrupt
     when an array has another shape, or values do not fit their column's type.
     """
-    target = schema(columns)
+    target = _schema(tuple(columns))
     known = dict(found)
     if "ra" not in known and "gaia_source_id" in known:
         known |= _approximate(known["gaia_source_id"])
     elif "ra" in known and "position_source" not in known:
         known["position_source"] = pa.array(["survey"] * rows, mask=_missing(known["ra"]))
     return pa.table([_column(known.get(field.name), field, rows) for field in target], schema=target)
+
+
+@lru_cache(maxsize=64)
+def _schema(columns: tuple[Column, ...]) -> pa.Schema:
+    return schema(columns)
 
 
 def _missing(values: Any) -> np.ndarray:

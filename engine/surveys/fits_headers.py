@@ -16,6 +16,8 @@ END = b"END" + b" " * 77
 # A card's keyword and the text after "KEYWORD = ". Half of the time to list a file goes here.
 CARDS = re.compile(r"(?=([^ ]{0,8})).{10}(.{70})", re.DOTALL)
 HEADER_READ = 4 * BLOCK
+# A header without END must not make us read a file of any size: no survey's comes near.
+LONGEST_HEADER = 4 * 2**20
 
 # FITS has no unsigned integers: it shifts signed ones by BZERO. ">u4" stands for exactly that encoding.
 IMAGE_TYPES = {
@@ -111,7 +113,7 @@ def _header(fetch: Fetch, offset: int, text: bytes, number: int) -> tuple[str, i
     """
     while (end := _end(text)) < 0:
         more = fetch(offset + len(text), HEADER_READ)
-        if not more:
+        if not more or len(text) > LONGEST_HEADER:
             raise ShardCorrupt(f"HDU number {number}: truncated: its header has no END")
         text += more
     return text[:end].decode("latin-1"), _blocks(offset + end + CARD)

@@ -44,8 +44,15 @@ class Survey:
 
     def stars(self, spectra: pa.Table) -> list[str]:
         """What tells stars apart, the same for every spectrum of one: the Gaia id, else the survey's own."""
-        both = zip(spectra[self.star_key].to_pylist(), spectra["gaia_source_id"].to_pylist(), strict=True)
-        return [f"{self.name} {own}" if gaia is None else f"gaia {gaia}" for own, gaia in both]
+        keys = [spectra[key.name].to_pylist() for key in self.keys]
+        own, gaia = spectra[self.star_key].to_pylist(), spectra["gaia_source_id"].to_pylist()
+        return [
+            f"gaia {gaia[row]}"
+            if gaia[row] is not None
+            # Without any id a row shares its star with no other.
+            else f"{self.name} {own[row] if own[row] is not None else [key[row] for key in keys]}"
+            for row in range(len(spectra))
+        ]
 
     @property
     def spectrograph(self) -> Spectrograph:

@@ -91,7 +91,9 @@ def test_bundles_that_cannot_be_used_are_refused_in_the_plan(
 def test_a_model_whose_inputs_the_survey_lacks_is_refused_by_name() -> None:
     desi, model = SURVEYS["desi"], MODELS["desi_mlp_4"]
     blue_only = Spectrograph(arms=desi.arms[:1], frame="observed", medium="vacuum")
-    with pytest.raises(PlanError, match=r"blue cannot feed model desi_mlp_4: spectra span 3600-5800 A in steps"):
+    with pytest.raises(
+        PlanError, match=r"blue cannot feed model desi_mlp_4: spectra span 3600-5800 A in steps"
+    ):
         handshake(model, "blue", blue_only)
     coarse = (Arm(name="all", grid=Grid(start=3600, step=4.0, pixels=1600)),)
     with pytest.raises(PlanError, match=r"in steps of 4.00 A, the model wants .* in steps of 0.80 A"):

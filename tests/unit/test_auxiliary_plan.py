@@ -1,5 +1,6 @@
 """[[auxiliary]] tables that cannot work are refused in the plan, with the remedy; copies are made once."""
 
+import contextlib
 import gzip
 import multiprocessing
 import os
@@ -10,6 +11,8 @@ import pyarrow as pa
 import pytest
 from astropy import units as u
 from astropy.io.votable.ucd import check_ucd
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from engine.auxiliary import open_tables
 from engine.auxiliary.cache import cache_folder, made_once
@@ -211,3 +214,28 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, monkeypatch: pyte
     (left / "spill").mkdir(parents=True)
     made_once("copy", lambda part: (part / "whole").touch())
     assert not left.exists()
+
+
+def test_a_fits_table_that_ends_early(tmp_path: Path) -> None:
+    path = fits(tmp_path / "t.fits", {"source_id": range(5000), "g": [1.0] * 5000})
+    for kept in (3000, 8640, 40_000):
+        path.write_bytes(path.read_bytes()[:80_000][:kept])
+        refused(r"t\.fits", asked(path))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    write=st.sampled_from([(parquet, "t.parquet"), (csv_file, "t.csv"), (fits, "t.fits")]),
+    edits=st.lists(st.tuples(st.floats(0, 0.999), st.binary(min_size=1, max_size=6)), min_size=1, max_size=4),
+)
+@pytest.mark.filterwarnings("ignore")
+def test_broken_files_end_in_a_plan_error_or_in_a_table(tmp_path: Path, write: Any, edits: list) -> None:
+    make, name = write
+    path = make(tmp_path / name, TWO)
+    content = bytearray(path.read_bytes())
+    for where, new in edits:
+        at = int(where * len(content))
+        content[at : at + len(new)] = new
+    path.write_bytes(bytes(content))
+    with contextlib.suppress(PlanError):
+        open_tables([asked(path, columns={"phot_g_mean_mag": "g", "xp": "xp"})], COLUMNS)

@@ -104,7 +104,7 @@ def test_every_kind_of_array_is_read(tmp_path: Path, kind: str, form: str) -> No
 
 @pytest.mark.parametrize("form", ["parquet", "feather"])
 def test_row_ranges_join_up_over_row_groups(tmp_path: Path, form: str) -> None:
-    how = {"row_group_size": 2} if form == "parquet" else {"chunksize": 2}
+    how: Any = {"row_group_size": 2} if form == "parquet" else {"chunksize": 2}
     write(tmp_path, contents(), form, **how)
     whole = read(tmp_path)
     for start in range(5):
@@ -135,7 +135,8 @@ def test_a_row_without_arrays_has_no_good_pixel(
 
 
 def test_missing_elements_and_bad_errors_have_no_weight(tmp_path: Path) -> None:
-    flux, sigma = FLUX.tolist(), SIGMA.tolist()
+    flux: Any = FLUX.tolist()
+    sigma: Any = SIGMA.tolist()
     flux[0][3], sigma[1][4], sigma[2][5], sigma[3][6] = None, 0.0, float("nan"), None
     write(tmp_path, contents(flux=lists(flux), sigma=lists(sigma)))
     found = read(tmp_path)
@@ -193,7 +194,9 @@ def test_the_survey_is_what_the_spec_says(tmp_path: Path) -> None:
     assert survey.arms[0].grid == Grid(start=5000, step=0.5, pixels=PIXELS)
     assert (survey.frame, survey.medium) == ("rest", "air")
     logarithmic = GRIDDED | {"grid": (3.7, 1e-5), "spacing": "log10"}
-    assert survey_of(tmp_path, logarithmic)[0].arms[0].grid.spacing == "log10"
+    grid = survey_of(tmp_path, logarithmic)[0].arms[0].grid
+    assert isinstance(grid, Grid)
+    assert grid.spacing == "log10"
 
 
 RAGGED = [row[: PIXELS - (k == 3)] for k, row in enumerate(FLUX)]

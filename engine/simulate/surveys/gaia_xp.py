@@ -4,6 +4,7 @@ Legend: N stars, C coefficients, P wavelengths.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,8 +27,9 @@ from engine.simulate.surveys.xp_light import (
 
 _SOLUTION: Final = 4545469030156206080
 _FLUX_UNIT: Final = "W.m**-2.nm**-1"
-# Of each chunk, this many stars come in each DataLink file.
+# Of each chunk, this many stars come in each DataLink file; there is one of each form.
 _DATALINK: Final = 3
+_FORMS: Final = ("ecsv", "csv", "fits")
 # One source in so many lacks BP, and as many lack RP.
 _ONE_BAND_IN: Final = 31
 
@@ -80,8 +82,8 @@ def _write_continuous(folder: Path, chunk: Chunk, on_file: OnFile) -> dict[str, 
         values |= _band_values(chunk, name, band, lacks_N)
     whole_N = ~np.array([coefficient is None for coefficient in values["bp_coefficients"]])
     signal_NC = bands["bp"].coefficient_NC / bands["bp"].error_NC
-    plan = _Plan(folder, "XpContinuousMeanSpectrum", "XP_CONTINUOUS_RAW", ("ecsv", "csv", "fits"))
-    plan.write(chunk, _CONTINUOUS, values, on_file)
+    product = _Product("XpContinuousMeanSpectrum", "XP_CONTINUOUS_RAW", _CONTINUOUS)
+    product.write(folder, chunk, values, on_file)
     return {"source_id": values["source_id"], "snr": np.where(whole_N, signal_NC[:, 0], np.nan)}
 
 
@@ -96,30 +98,31 @@ def _write_sampled(folder: Path, chunk: Chunk, on_file: OnFile) -> dict[str, Any
         "flux": flux_NP,
         "flux_error": error_NP,
     }
-    plan = _Plan(folder, "XpSampledMeanSpectrum", "XP_SAMPLED_RAW", ("ecsv", "csv", "fits"))
-    plan.write(chunk, _SAMPLED, values, on_file)
+    product = _Product("XpSampledMeanSpectrum", "XP_SAMPLED_RAW", _SAMPLED)
+    product.write(folder, chunk, values, on_file)
     return {"source_id": values["source_id"], "snr": np.median(flux_NP / error_NP, axis=1)}
 
 
-class _Plan:
-    """Which stars of a chunk go into the bulk file, and which into DataLink's of each form."""
+@dataclass(frozen=True, slots=True)
+class _Product:
+    """The names of a product's files in bulk and from DataLink, and its columns."""
 
-    def __init__(self, folder: Path, table: str, datalink: str, forms: Sequence[str]) -> None:
-        self.folder, self.table, self.datalink, self.forms = folder, table, datalink, forms
+    table: str
+    datalink: str
+    columns: tuple[GaiaColumn, ...]
 
-    def write(
-        self, chunk: Chunk, columns: Sequence[GaiaColumn], values: Mapping[str, Any], on_file: OnFile
-    ) -> None:
-        each = _DATALINK if len(chunk) > 2 * _DATALINK * len(self.forms) else 0
-        bulk = len(chunk) - each * len(self.forms)
+    def write(self, folder: Path, chunk: Chunk, values: Mapping[str, Any], on_file: OnFile) -> None:
+        """Write a chunk: the first stars as a bulk file, the others as a DataLink file of each form."""
+        each = _DATALINK if len(chunk) > 2 * _DATALINK * len(_FORMS) else 0
+        bulk = len(chunk) - each * len(_FORMS)
         order = np.argsort(values["source_id"][:bulk])
-        path = self.folder / "bulk" / bulk_name(self.table, chunk.pixel)
-        write_text(path, columns, _taken(values, order))
+        path = folder / "bulk" / bulk_name(self.table, chunk.pixel)
+        write_text(path, self.columns, _taken(values, order))
         on_file(path, bulk)
-        for place, form in enumerate(self.forms if each else ()):
+        for place, form in enumerate(_FORMS if each else ()):
             rows = np.arange(bulk + place * each, bulk + (place + 1) * each)
-            path = self.folder / "datalink" / f"{chunk.index:05d}" / f"{self.datalink}.{form}"
-            _write_datalink(path, columns, _taken(values, rows))
+            path = folder / "datalink" / f"{chunk.index:05d}" / f"{self.datalink}.{form}"
+            _write_datalink(path, self.columns, _taken(values, rows))
             on_file(path, each)
 
 

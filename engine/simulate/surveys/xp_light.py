@@ -87,7 +87,7 @@ def correlation_matrix() -> FloatArray:
 
 
 def packed_correlations(rng: np.random.Generator, stars: int) -> npt.NDArray[np.float32]:
-    """Estimates of the correlations [N, C * (C - 1) / 2]: upper triangles column by column, as in the archive.
+    """Estimated correlations [N, C * (C - 1) / 2]: upper triangles column by column, as in the archive.
 
     They scatter by 0.02, little enough for the matrices to stay positive definite.
     """

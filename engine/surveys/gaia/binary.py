@@ -21,7 +21,7 @@ from engine.surveys.gaia.contract import Kind, Values
 from engine.surveys.store import Folder, Store
 
 # astropy parses a VOTable as a whole. The archive gives 5,000 sources at once: 90 MB of coefficients.
-VOTABLE_LIMIT = 512 * 2**20
+VOTABLE_LIMIT = 256 * 2**20
 # The most that the FITS standard allows.
 COLUMN_LIMIT = 999
 

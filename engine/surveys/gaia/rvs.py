@@ -8,7 +8,7 @@ from functools import partial
 
 from astropy import units as u
 
-from engine.surveys.gaia.sources import SOURCE_ID, from_name, tables_without
+from engine.surveys.gaia.sources import SOURCE_ID, from_name, tables_without, usual_names
 from engine.surveys.gaia.spectra import Product, count_spectra, read_spectra
 from engine.surveys.star_files import Files, not_yet, with_files
 from engine.surveys.survey import Survey
@@ -28,7 +28,7 @@ GAIA_RVS = with_files(
         reference="Katz et al. 2023, A&A 674, A5",
         keys=(SOURCE_ID,),
         star_key="source_id",
-        files=("RvsMeanSpectrum_*.csv.gz", "RVS-Gaia DR3 *.csv"),
+        files=usual_names("RvsMeanSpectrum", "RVS"),
         arms=(Arm(name=RVS.arm, grid=RVS.grid),),
         frame="rest",
         medium="vacuum",

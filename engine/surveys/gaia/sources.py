@@ -25,6 +25,11 @@ def tables_without(*others: str) -> re.Pattern[str]:
     return re.compile(refused + r".*\.(csv|ecsv|fits|fit|xml|vot|votable)(\.gz)?", re.IGNORECASE)
 
 
+def usual_names(bulk: str, one: str) -> tuple[str, ...]:
+    """How files of a product are called, for people: in bulk, and from DataLink in each serialisation."""
+    return (f"{bulk}_*.csv.gz", *(f"{one}*.{form}" for form in ("csv", "ecsv", "fits", "xml", "vot")))
+
+
 def named_source(name: str) -> int | None:
     """The one source that a file is named after; None for files of any number of sources."""
     found = NAMED.search(name.rpartition("/")[2])
@@ -47,10 +52,12 @@ def refuse_others(name: str, sources_N: np.ndarray, all_sources: int) -> None:
         )
 
 
-def pixels_of(arm: str, flux_NP: np.ndarray, error_NP: np.ndarray) -> dict[str, np.ndarray]:
-    """The columns of an arm; a pixel without flux, or without an error above 0, has mask 1 and ivar 0."""
+def pixels_of(
+    arm: str, flux_NP: np.ndarray, error_NP: np.ndarray, scale: float = 1.0
+) -> dict[str, np.ndarray]:
+    """The columns of an arm, in units of `scale`: a pixel without flux or an error above 0 has mask 1, ivar 0."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ivar_NP = 1 / error_NP**2
+        flux_NP, ivar_NP = flux_NP / scale, (scale / error_NP) ** 2
     good_NP = np.isfinite(flux_NP) & (error_NP > 0) & (ivar_NP < np.finfo(np.float32).max)
     return {
         f"flux_{arm}": flux_NP,

@@ -10,7 +10,7 @@ from engine.spec import SurveySpec
 from engine.surveys.assemble import Found
 from engine.surveys.gaia.contract import Kind, Table, Values
 from engine.surveys.gaia.sources import named_source, pixels_of, refuse_others
-from engine.surveys.gaia.tables import opened, read_columns
+from engine.surveys.gaia.tables import opened, read_columns, require
 from engine.surveys.store import Store
 from engine.types import Grid
 
@@ -38,6 +38,7 @@ def count_spectra(product: Product, _spec: SurveySpec, store: Store, name: str) 
 
 def sources_in(product: Product, table: Table) -> int:
     """How many sources an open table holds; ShardCorrupt when the last is not whole."""
+    require(table, ("flux", "flux_error"))
     rows, each = table.rows(), _rows_each(product, table)
     if rows == 0 or rows % each:
         raise ShardCorrupt(f"{rows} rows, expected at least one source, and {each} of each")
@@ -63,13 +64,12 @@ def spectra_of(product: Product, table: Table, name: str, start: int, stop: int)
     all_sources = 1 if named_source(name) is None else sources_in(product, table)
     _check_waves(product.grid, values)
     refuse_others(name, values["source_id"], all_sources)
-    flux_NP, error_NP = values["flux"] / product.scale, values["flux_error"] / product.scale
     position = {key: values[key] for key in ("ra", "dec") if {"ra", "dec"} <= values.keys()}
     return {
         "source_id": values["source_id"],
         "gaia_source_id": values["source_id"],
         **position,
-        **pixels_of(product.arm, flux_NP, error_NP),
+        **pixels_of(product.arm, values["flux"], values["flux_error"], product.scale),
     }
 
 
@@ -126,6 +126,5 @@ def _check_waves(grid: Grid, values: Values) -> None:
     if not (np.abs(found_NP - expected_P) <= TOLERANCE * grid.step / 10).all():
         raise ShardCorrupt(
             f"column wavelength: {np.fmin.reduce(found_NP, axis=None):g} to "
-            f"{np.fmax.reduce(found_NP, axis=None):g}, expected "
-            f"{expected_P[0]:g} to {expected_P[-1]:g} nm in vacuum, in steps of {grid.step / 10:g}"
+            f"{np.fmax.reduce(found_NP, axis=None):g}, expected {expected_P[0]:g} to {expected_P[-1]:g} nm in vacuum, in steps of {grid.step / 10:g}"
         )

@@ -1,6 +1,6 @@
 """Tables of the Gaia archive in any of its serialisations: the same columns out of each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from engine.errors import ShardCorrupt
@@ -20,12 +20,17 @@ def opened(store: Store, name: str) -> Iterator[Table]:
         yield table
 
 
+def require(table: Table, needed: Iterable[str]) -> None:
+    """ShardCorrupt unless a table has these columns."""
+    for name in needed:
+        if name not in table.names:
+            raise ShardCorrupt(f"column {name}: missing, expected beside {', '.join(list(table.names)[:40])}")
+
+
 def read_columns(
     table: Table, needed: Mapping[str, Kind], welcome: Mapping[str, Kind], start: int, stop: int
 ) -> Values:
     """Rows of all `needed` columns and of those `welcome` ones that the table has."""
-    if missing := [name for name in needed if name not in table.names]:
-        there = ", ".join(list(table.names)[:40])
-        raise ShardCorrupt(f"column {missing[0]}: missing, expected beside {there}")
+    require(table, needed)
     extra: dict[str, Kind] = {name: kind for name, kind in welcome.items() if name in table.names}
     return table.read({**needed, **extra}, start, stop)

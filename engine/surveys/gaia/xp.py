@@ -20,8 +20,9 @@ from engine.surveys.gaia.sources import (
     pixels_of,
     refuse_others,
     tables_without,
+    usual_names,
 )
-from engine.surveys.gaia.tables import opened, read_columns
+from engine.surveys.gaia.tables import opened, read_columns, require
 from engine.surveys.star_files import Files, not_yet, with_files
 from engine.surveys.store import Store
 from engine.surveys.survey import Survey
@@ -39,6 +40,7 @@ def count_continuous(_spec: SurveySpec, store: Store, name: str) -> int:
     if named_source(name) is not None:
         return 1
     with opened(store, name) as table:
+        require(table, NEEDED)
         return sources_in(table)
 
 
@@ -79,7 +81,7 @@ GAIA_XP = with_files(
         reference="De Angeli et al. 2023, A&A 674, A2",
         keys=(SOURCE_ID,),
         star_key="source_id",
-        files=("XpContinuousMeanSpectrum_*.csv.gz", "XP_CONTINUOUS-Gaia DR3 *.csv"),
+        files=usual_names("XpContinuousMeanSpectrum", "XP_CONTINUOUS"),
         arms=tuple(Arm(name=band, grid=Basis(pixels=COEFFICIENTS)) for band in BANDS),
         frame="rest",
         medium="vacuum",

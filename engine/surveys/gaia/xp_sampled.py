@@ -13,7 +13,14 @@ from engine.spec import SurveySpec
 from engine.surveys.assemble import Found
 from engine.surveys.gaia import sampling, xp
 from engine.surveys.gaia.contract import Kind, Table
-from engine.surveys.gaia.sources import SOURCE_ID, from_name, named_source, pixels_of, tables_without
+from engine.surveys.gaia.sources import (
+    SOURCE_ID,
+    from_name,
+    named_source,
+    pixels_of,
+    tables_without,
+    usual_names,
+)
 from engine.surveys.gaia.spectra import Product, sources_in, spectra_of
 from engine.surveys.gaia.tables import opened
 from engine.surveys.star_files import Files, not_yet, with_files
@@ -49,10 +56,8 @@ def read_sampled(_spec: SurveySpec, store: Store, name: str, start: int, stop: i
         if not _is_continuous(table):
             return spectra_of(XP_SAMPLED, table, name, start, stop)
         values = xp.values_of(table, name, NEEDED, start, stop)
-    flux_NP, error_NP = (
-        sampled / XP_SAMPLED.scale for sampled in sampling.sample(values, XP_SAMPLED.grid.wave_P)
-    )
-    return {**xp.identity(values), **pixels_of(XP_SAMPLED.arm, flux_NP, error_NP)}
+    flux_NP, error_NP = sampling.sample(values, XP_SAMPLED.grid.wave_P)
+    return {**xp.identity(values), **pixels_of(XP_SAMPLED.arm, flux_NP, error_NP, XP_SAMPLED.scale)}
 
 
 GAIA_XP_SAMPLED = with_files(
@@ -62,11 +67,7 @@ GAIA_XP_SAMPLED = with_files(
         reference="Montegriffo et al. 2023, A&A 674, A3",
         keys=(SOURCE_ID,),
         star_key="source_id",
-        files=(
-            "XpSampledMeanSpectrum_*.csv.gz",
-            "XP_SAMPLED-Gaia DR3 *.csv",
-            "XpContinuousMeanSpectrum_*.csv.gz",
-        ),
+        files=usual_names("XpSampledMeanSpectrum", "XP_SAMPLED"),
         arms=(Arm(name=XP_SAMPLED.arm, grid=XP_SAMPLED.grid),),
         frame="rest",
         medium="vacuum",

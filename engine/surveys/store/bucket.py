@@ -1,7 +1,7 @@
 """Objects under a prefix of a server that speaks S3.
 
-A read that fails is tried again with growing pauses; when that does not help it ends as ShardUnavailable,
-which names the address. Nothing is kept but small objects, which are fetched whole.
+A read that fails is tried again with growing pauses; when that does not help it ends as ShardUnavailable.
+Nothing is kept but small objects, which are fetched whole.
 """
 
 import os
@@ -17,6 +17,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import aiohttp
 import fsspec
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -32,6 +33,9 @@ FRESH_S = 20.0
 # The most that is asked for in one request.
 PIECE_BYTES = 64 * 2**20
 THREADS = 16
+
+# What may pass: throttling, resets, time-outs, and bodies that end too early.
+PASSING = (OSError, BotoCoreError, ClientError, aiohttp.ClientError)
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -56,9 +60,9 @@ class Bucket:
     def entries(self, pattern: re.Pattern[str]) -> Iterator[Entry]:
         prefix = self.root.removeprefix("s3://")
         try:
-            found = _again(self.root, lambda: client(self.access).find(prefix, detail=True))
+            found = _again(lambda: client(self.access).find(prefix, detail=True))
         except ShardUnavailable as error:
-            raise PlanError(f"survey.root: {error}") from error
+            raise PlanError(f"survey.root: {self.root}: {error}") from error
         for path, about in found.items():
             if pattern.fullmatch(path.rpartition("/")[2]):
                 yield _entry(path.removeprefix(prefix).lstrip("/"), about)
@@ -144,7 +148,7 @@ def client(access: Access) -> Any:
         # Checksums that only Amazon knows make other servers refuse.
         os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
         os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
-    return fsspec.filesystem(
+    files = fsspec.filesystem(
         "s3",
         anon=access.anonymous,
         endpoint_url=access.endpoint,
@@ -153,6 +157,9 @@ def client(access: Access) -> Any:
         skip_instance_cache=True,
         use_listings_cache=False,
     )
+    # It would try again by itself, with pauses of its own inside ours.
+    files.retries = 1
+    return files
 
 
 @lru_cache(maxsize=4)
@@ -167,7 +174,7 @@ def _range(address: str, access: Access, offset: int, count: int) -> bytes:
             raise OSError(f"{len(found)} bytes came of the {count} from byte {offset} on")
         return found
 
-    return _again(address, fetch)
+    return _again(fetch)
 
 
 @lru_cache(maxsize=4096)
@@ -180,31 +187,27 @@ def _about(address: str, access: Access, _period: int) -> Entry | None:
         except FileNotFoundError:
             return None
 
-    return _again(address, ask)
+    return _again(ask)
 
 
 def _entry(name: str, about: Mapping[str, Any]) -> Entry:
     return Entry(name=name, size=about["size"], stamp=str(about.get("ETag", "")).strip('"'))
 
 
-def _again(address: str, attempt: Callable[[], A]) -> A:
+def _again(attempt: Callable[[], A]) -> A:
     """The result of an attempt, tried again with growing pauses while trying again may help."""
-    for number in range(1, ATTEMPTS):
+    failure: Exception | None = None
+    for number in range(ATTEMPTS):
         try:
             return attempt()
-        except (FileNotFoundError, PermissionError):
-            break
-        except (OSError, BotoCoreError, ClientError):
-            time.sleep(FIRST_PAUSE_S * 2 ** (number - 1) * random.uniform(0.5, 1.5))
-    try:
-        return attempt()
-    except FileNotFoundError as error:
-        raise ShardUnavailable(f"{address}: there is no such bucket or object") from error
-    except PermissionError as error:
-        raise ShardUnavailable(
-            f"{address}: access is refused ({error}); set the credentials, or [survey.storage] anonymous"
-        ) from error
-    except (OSError, BotoCoreError, ClientError) as error:
-        raise ShardUnavailable(
-            f"{address}: {error}, {ATTEMPTS} times; check the network and [survey.storage]"
-        ) from error
+        except FileNotFoundError as error:
+            raise ShardUnavailable("there is no such bucket or object") from error
+        except PermissionError as error:
+            raise ShardUnavailable(
+                f"access is refused ({error}); set the credentials, or [survey.storage] anonymous = true"
+            ) from error
+        except PASSING as error:
+            failure = error
+        if number + 1 < ATTEMPTS:
+            time.sleep(FIRST_PAUSE_S * 2**number * random.uniform(0.5, 1.5))
+    raise ShardUnavailable(f"{failure}, {ATTEMPTS} times; check the network and [survey.storage]")

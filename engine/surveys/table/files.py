@@ -69,7 +69,7 @@ def count(_spec: SurveySpec, store: Store, name: str) -> int:
     """The rows of a file, from its metadata."""
     with store.open(name) as file, understood():
         if name.endswith(".parquet"):
-            return _parquet(file).metadata.num_rows
+            return _rows_of_groups(_parquet(file).metadata)
         return sum(_rows_of_batches(file))
 
 
@@ -93,6 +93,13 @@ def _parquet(file: File) -> pq.ParquetFile:
     return pq.ParquetFile(source, pre_buffer=False, buffer_size=BUFFER_BYTES)
 
 
+def _rows_of_groups(metadata: pq.FileMetaData) -> int:
+    rows = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+    if sum(rows) != metadata.num_rows or min(rows, default=0) < 0:
+        raise ShardCorrupt(f"row groups of {sum(rows)} rows, expected the {metadata.num_rows} of the file")
+    return sum(rows)
+
+
 def _parquet_pieces(
     parquet: pq.ParquetFile, table: TableColumns, wanted: Sequence[str], start: int, stop: int
 ) -> Iterator[pa.RecordBatch]:
@@ -112,14 +119,19 @@ def _parquet_pieces(
 
 def _refuse_long_rows(parquet: pq.ParquetFile, index: int, table: TableColumns) -> None:
     """ShardCorrupt where the metadata say that arrays hold more values than the spec allows for."""
-    group = parquet.metadata.row_group(index)
     arrays = (table.flux, table.ivar, table.error, table.mask, table.wave)
-    for number in range(group.num_columns):
-        column = group.column(number)
-        name = column.path_in_schema.partition(".")[0]
-        if name in arrays and column.num_values > group.num_rows * table.pixels:
+    names = [parquet.schema.column(leaf).path.partition(".")[0] for leaf in range(len(parquet.schema))]
+    leaves = [leaf for leaf, name in enumerate(names) if name in arrays]
+    # `column()` below ends the process when a leaf's metadata are broken (pyarrow 26: it lets a C++ exception
+    # through). A batch of no rows meets the same exception first, and raises it as an error.
+    reader: Any = parquet.reader
+    list(reader.iter_batches(0, row_groups=[index], column_indices=leaves, use_threads=False))
+    group = parquet.metadata.row_group(index)
+    for leaf in leaves:
+        values = group.column(leaf).num_values
+        if values > group.num_rows * table.pixels:
             raise ShardCorrupt(
-                f"column {name}: {column.num_values} values in {group.num_rows} rows, expected arrays of "
+                f"column {names[leaf]}: {values} values in {group.num_rows} rows, expected arrays of "
                 f"{table.pixels} (survey.table.pixels)"
             )
 
