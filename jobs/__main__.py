@@ -95,7 +95,9 @@ def simulate(
     labels: Annotated[
         Path | None, typer.Option(help="Parquet table of labels to use instead of random stars.")
     ] = None,
-    resolution: Annotated[bool, typer.Option(help="desi: write the RESOLUTION images, 78 % of a file.")] = True,
+    resolution: Annotated[
+        bool, typer.Option(help="desi: write the RESOLUTION images, 78 % of a file.")
+    ] = True,
 ) -> None:
     """Write spectra in a survey's own format, with what real files contain, and a truth table beside them."""
     from jobs.simulate import run_simulation

@@ -2,10 +2,30 @@
 
 from engine.errors import PlanError
 from engine.spec import SurveySpec
+from engine.surveys.apogee import APOGEE, APOGEE_VISIT
 from engine.surveys.desi import DESI
+from engine.surveys.gaia import GAIA_RVS, GAIA_XP, GAIA_XP_SAMPLED
+from engine.surveys.galah import GALAH
+from engine.surveys.giraffe import GIRAFFE
+from engine.surveys.rave import RAVE
 from engine.surveys.survey import Survey
+from engine.surveys.table import TABLE
 
-SURVEYS: dict[str, Survey] = {survey.name: survey for survey in (DESI,)}
+SURVEYS: dict[str, Survey] = {
+    survey.name: survey
+    for survey in (
+        DESI,
+        APOGEE,
+        APOGEE_VISIT,
+        GAIA_RVS,
+        GAIA_XP,
+        GAIA_XP_SAMPLED,
+        RAVE,
+        GALAH,
+        GIRAFFE,
+        TABLE,
+    )
+}
 
 
 def survey_of(spec: SurveySpec) -> Survey:

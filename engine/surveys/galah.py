@@ -125,7 +125,7 @@ GALAH = with_files(
             ),
         ),
         star_key="sobject_id",
-        files=("<sobject_id><ccd>.fits",),
+        files=("1312160026010033.fits",),
         arms=ARMS,
         frame="observed",
         medium="air",

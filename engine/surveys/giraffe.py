@@ -197,7 +197,7 @@ GIRAFFE = with_files(
             ),
         ),
         star_key="object",
-        files=("*.fits: one spectrum each",),
+        files=("star.fits",),
         arms=(ARM,),
         frame="observed",
         medium="air",

@@ -75,7 +75,7 @@ RAVE = with_files(
             ),
         ),
         star_key="rave_obs_id",
-        files=("RAVE_<rave_obs_id>.fits",),
+        files=("RAVE_20030411_1507m23_001.fits",),
         arms=(ARM,),
         frame="rest",
         medium="air",

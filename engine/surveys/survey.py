@@ -27,7 +27,7 @@ class Survey:
     keys: tuple[Column, ...]
     star_key: str
     files: tuple[str, ...]
-    """How its files are called, as patterns for people and for `abundant inspect`."""
+    """Names that its files have: examples for people, and for `inspect` of a file that was renamed."""
     arms: tuple[Arm, ...]
     frame: Literal["observed", "rest"]
     medium: Literal["vacuum", "air"]

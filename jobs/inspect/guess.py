@@ -31,61 +31,56 @@ class Guess:
 def guess(path: Path, table: TableColumns | None = None, survey: str | None = None) -> Guess:
     """The survey that can read a file; InputError that says what each reader found when none can.
 
-    `table` tells the columns of a table of the user's own; `survey` asks one reader only.
+    `table` tells the columns of a table of the user's own; `survey` asks one reader only. A file is tried
+    under its own name first, and then under names that each survey's files have.
     """
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
-    refusals = []
-    for one in _candidates(path, table, survey):
-        try:
-            return _read(path, one, table)
-        except (ShardError, PlanError) as error:
-            refusals.append(f"  {one.name}: {_short(error, path)}")
-    raise InputError(f"{path}: no survey's reader understands it:\n" + "\n".join(refusals))
+    asked = _asked(table, survey)
+    refusals = {}
+    for names in (_own_name, _usual_names):
+        for one in asked:
+            for name in names(path, one):
+                try:
+                    return _read(path, name, one, table)
+                except (ShardError, PlanError) as error:
+                    refusals[one.name] = f"  {one.name}: {_short(error, name)}"
+    raise InputError(f"{path}: no survey's reader understands it:\n" + "\n".join(refusals.values()))
 
 
-def _candidates(path: Path, table: TableColumns | None, survey: str | None) -> list[Survey]:
-    """The surveys to ask: first those among whose files this name is usual."""
+def _asked(table: TableColumns | None, survey: str | None) -> list[Survey]:
+    """The surveys to ask; a table of one's own only where its columns are told."""
     if survey is not None and survey not in SURVEYS:
         raise InputError(f"--survey {survey!r} is unknown; known: {', '.join(SURVEYS)}")
-    asked = [s for s in SURVEYS.values() if survey in (None, s.name)]
-    asked = [s for s in asked if (s.name == "table") <= (table is not None)]
-    return sorted(asked, key=lambda s: not any(path.match(usual) for usual in s.files))
+    everything = [s for s in SURVEYS.values() if survey in (None, s.name)]
+    return [s for s in everything if s.name != "table" or table is not None]
 
 
-def _read(path: Path, survey: Survey, table: TableColumns | None) -> Guess:
-    plain = {"name": survey.name, "select": {"by": "all"}, "rv": {"from": _velocity(survey)}, "table": table}
-    problem: ShardError | PlanError = ShardError(f"its files are called {', '.join(survey.files)}")
-    for name in _names(path, survey):
-        with _alone(path, name) as root:
-            spec = SurveySpec.model_validate(plain | {"root": root})
-            record = survey if survey.configure is None else survey.configure(spec)
-            try:
-                shard = next(iter(record.list_shards(spec)))
-                task = Task(task_id="inspect", shard=shard, start=0, stop=min(shard.rows, MOST_ROWS))
-                if shard.problem is not None:
-                    raise ShardError(shard.problem)
-                if shard.rows:
-                    return Guess(path=path, survey=record, shard=shard, spectra=record.read(spec, task))
-            except (ShardError, PlanError) as error:
-                problem = error
-    raise problem
+def _read(path: Path, name: str, survey: Survey, table: TableColumns | None) -> Guess:
+    """What a survey's reader finds in a file that stands alone under a name."""
+    velocity = "redrock" if survey.name == "desi" else "none"
+    plain = {"name": survey.name, "select": {"by": "all"}, "rv": {"from": velocity}, "table": table}
+    with _alone(path, name) as root:
+        spec = SurveySpec.model_validate(plain | {"root": root})
+        record = survey if survey.configure is None else survey.configure(spec)
+        shard = next(iter(record.list_shards(spec)))
+        task = Task(task_id="inspect", shard=shard, start=0, stop=min(shard.rows, MOST_ROWS))
+        if shard.problem is not None:
+            raise ShardError(shard.problem)
+        if not shard.rows:
+            raise ShardError("it has no rows")
+        return Guess(path=path, survey=record, shard=shard, spectra=record.read(spec, task))
 
 
-def _velocity(survey: Survey) -> str:
-    return "redrock" if survey.name == "desi" else "none"
+def _own_name(path: Path, _survey: Survey) -> list[str]:
+    return [path.name]
 
 
-def _names(path: Path, survey: Survey) -> Iterator[str]:
-    """The file's own name where it is usual, else each name under which the survey would look for it."""
-    if any(path.match(usual) for usual in survey.files):
-        yield path.name
-        return
+def _usual_names(path: Path, survey: Survey) -> list[str]:
+    """Names of the survey's files with the ending of this one."""
     packed = ".gz" if path.suffix == ".gz" else ""
-    suffix = path.with_suffix("").suffix if packed else path.suffix
-    for usual in survey.files:
-        if Path(usual).suffix == suffix:
-            yield usual.replace("*", "file") + packed
+    ending = Path(path.name.removesuffix(".gz")).suffix
+    return [usual + packed for usual in survey.files if Path(usual).suffix == ending]
 
 
 @contextmanager
@@ -100,7 +95,7 @@ def _alone(path: Path, name: str) -> Iterator[Path]:
         yield root
 
 
-def _short(error: Exception, path: Path) -> str:
-    """The end of a message, without the folder of the symlink."""
+def _short(error: Exception, name: str) -> str:
+    """The end of a message, without the folder in which the file stood alone."""
     text = str(error).splitlines()[0]
-    return text.rpartition(f"{path.name}: ")[2] or text
+    return text.rpartition(f"{name}: ")[2] or text

@@ -1,6 +1,7 @@
 """The table layer: arrays in text, streams that only go forward, bounded memory, broken bytes."""
 
 import gzip
+import struct
 import tracemalloc
 from itertools import pairwise
 from pathlib import Path
@@ -210,3 +211,23 @@ def test_the_fuzz_begins_from_what_can_be_read(tmp_path: Path) -> None:
         path = put(tmp_path, "a.csv", csv_json(columns))
         files = survey.read.args[2]
         assert files.count(spec_of(survey, tmp_path), Folder(tmp_path), path.name) == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "offset"), [(2**31 - 1, 0), (-1, 0), (2401, 2**31 - 1), (2401, -5), (2401, 30_000)]
+)
+def test_arrays_outside_of_the_heap_are_no_missing_ones(tmp_path: Path, count: int, offset: int) -> None:
+    broken = bytearray(FORMS["variable.fits"](rvs_columns(1)))
+    # A row is source_id, ra and dec, then where the flux is in the heap.
+    at = broken.index(struct.pack(">qddii", rvs_columns(1)["source_id"][0], 10.5, -60.5, 2401, 0)) + 24
+    broken[at : at + 8] = struct.pack(">ii", count, offset)
+    path = put(tmp_path, "a.fits", bytes(broken))
+    with pytest.raises(ShardCorrupt, match="column flux: "), opened(Folder(tmp_path), path.name) as table:
+        table.read({"flux": 2401}, 0, 1)
+
+
+def test_a_votable_that_promises_too_many_rows_takes_no_memory(tmp_path: Path) -> None:
+    promise = FORMS["text.xml"](rvs_columns(2)).replace(b"<TABLE", b'<TABLE nrows="90000000000"', 1)
+    path = put(tmp_path, "a.xml", promise)
+    with opened(Folder(tmp_path), path.name) as table:
+        assert table.rows() == 2

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +19,7 @@ from tests.unit.wcs_files import (
     degraded,
     image_hdu,
     linear,
+    pixels_of,
     rows_of,
     spec_of,
     table_hdu,
@@ -171,8 +171,7 @@ def test_damaged_bytes_end_in_a_shard_error_or_in_rows(
 @pytest.mark.realdata
 @pytest.mark.parametrize("form", ["table", "image"])
 def test_procyon_at_the_resolution_of_hr15n(realdata: Path, tmp_path: Path, form: str) -> None:
-    with fits.open(realdata / "benchmark_stars" / "HARPS.GBOG_Procyon.fits") as harps:
-        flux_P = harps[0].data.astype(np.float64)
+    flux_P = pixels_of(realdata / "benchmark_stars" / "HARPS.GBOG_Procyon.fits")
     # The file is at rest, to the pixel; we move it, as a telescope would see it.
     wave_P = 4800 + 0.01 * np.arange(len(flux_P))
     flux = degraded(wave_P * (1 + PROCYON_RV / 299792.458), flux_P, 19_200, WAVE)

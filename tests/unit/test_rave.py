@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +14,17 @@ from engine.models.mlp import RAVE_GRID
 from engine.prepare.normalised import over_continuum
 from engine.surveys.rave import RAVE
 from engine.types import Input
-from tests.unit.wcs_files import array, damage, degraded, image_hdu, linear, rows_of, spec_of, write_hdus
+from tests.unit.wcs_files import (
+    array,
+    damage,
+    degraded,
+    image_hdu,
+    linear,
+    pixels_of,
+    rows_of,
+    spec_of,
+    write_hdus,
+)
 
 NAME = "20031109/RAVE_20031109_0823m14_113.fits"
 GRID = linear(8410.5, 0.38)
@@ -119,7 +128,7 @@ def test_damaged_bytes_end_in_a_shard_error_or_in_rows(
 
 @pytest.mark.realdata
 def test_the_sun_at_the_resolution_of_rave(realdata: Path, tmp_path: Path) -> None:
-    flux_P = fits.getdata(realdata / "benchmark_stars" / "sick_sun-845-875.fits").astype(np.float64)
+    flux_P = pixels_of(realdata / "benchmark_stars" / "sick_sun-845-875.fits")
     wave_P = 8450 + 0.01 * np.arange(len(flux_P))
     grid = 8451 + 0.38 * np.arange(780)
     flux = degraded(wave_P, flux_P, 7500, grid)

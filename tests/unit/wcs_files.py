@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import fitsio
 import numpy as np
 import pyarrow as pa
 from astropy.io import fits
@@ -37,6 +38,11 @@ def rows_of(survey: Survey, root: Path, **more: Any) -> pa.Table:
 def array(table: pa.Table, name: str) -> np.ndarray:
     """A tensor column as numpy, shape (N, pixels)."""
     return table[name].combine_chunks().to_numpy_ndarray()
+
+
+def pixels_of(path: Path, hdu: int | str = 0) -> np.ndarray:
+    """The image of an HDU as another library sees it, as float64."""
+    return np.asarray(fitsio.read(str(path), ext=hdu), np.float64)
 
 
 def write_hdus(path: Path, primary: Mapping[str, Any], *hdus: Any, flux: Any = None) -> Path:

@@ -1,6 +1,7 @@
 """FITS and VOTable tables through astropy, as the columns of `tables.Table`."""
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from engine.surveys.store import Folder, Store
 
 # astropy parses a VOTable as a whole. The archive gives 5,000 sources at once: 90 MB of coefficients.
 VOTABLE_LIMIT = 256 * 2**20
+# astropy makes room for as many rows as a table says it has, before it reads one.
+NROWS = re.compile(rb"(<TABLE\b[^>]*?)\bnrows\s*=\s*[\"'][^\"'>]*[\"']")
 # The most that the FITS standard allows.
 COLUMN_LIMIT = 999
 
@@ -101,8 +104,18 @@ def _first_table(hdus: fits.HDUList) -> BinaryTable:
         units={name: column.unit for name, column in real.items() if column.unit},
         arrays={name: _is_array(column) for name, column in real.items()},
         length=int(header["NAXIS2"]),
-        fetch=lambda name, start, stop: data()[start:stop].field(real[name].name),
+        fetch=lambda name, start, stop: _field(data()[start:stop], real[name]),
     )
+
+
+def _field(rows: Any, column: Any) -> Any:
+    """Rows of a column. Arrays of variable length that lie outside of the heap come as shorter ones."""
+    values = rows.field(column.name)
+    if column.format.format in "PQ":
+        lengths_N, offsets_N = np.recarray.field(rows, column.name).T
+        if [np.size(array) for array in values] != lengths_N.tolist() or (offsets_N < 0).any():
+            raise ShardCorrupt(f"column {column.name}: its arrays lie outside of the table's heap")
+    return values
 
 
 def _is_array(column: Any) -> bool:
@@ -121,6 +134,7 @@ def _parsed(store: Store, name: str, content: Content) -> BinaryTable:
         text = plain.read(VOTABLE_LIMIT + 1)
     if len(text) > VOTABLE_LIMIT:
         raise ShardCorrupt(f"a VOTable of more than {VOTABLE_LIMIT} bytes: convert it to FITS or CSV")
+    text = NROWS.sub(rb"\1", text, count=1)
     with _corrupt("expected a VOTable"):
         table = parse(io.BytesIO(text), verify="ignore").get_first_table()
         return _from_votable(table)

@@ -55,7 +55,7 @@ def refuse_others(name: str, sources_N: np.ndarray, all_sources: int) -> None:
 def pixels_of(
     arm: str, flux_NP: np.ndarray, error_NP: np.ndarray, scale: float = 1.0
 ) -> dict[str, np.ndarray]:
-    """The columns of an arm, in units of `scale`: a pixel without flux or an error above 0 has mask 1, ivar 0."""
+    """The columns of an arm, in units of `scale`; without flux or an error above 0: mask 1 and ivar 0."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         flux_NP, ivar_NP = flux_NP / scale, (scale / error_NP) ** 2
     good_NP = np.isfinite(flux_NP) & (error_NP > 0) & (ivar_NP < np.finfo(np.float32).max)

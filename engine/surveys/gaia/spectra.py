@@ -124,7 +124,8 @@ def _check_waves(grid: Grid, values: Values) -> None:
         return
     found_NP, expected_P = values["wavelength"], grid.wave_P / 10
     if not (np.abs(found_NP - expected_P) <= TOLERANCE * grid.step / 10).all():
+        low, high = (extreme.reduce(found_NP, axis=None) for extreme in (np.fmin, np.fmax))
         raise ShardCorrupt(
-            f"column wavelength: {np.fmin.reduce(found_NP, axis=None):g} to "
-            f"{np.fmax.reduce(found_NP, axis=None):g}, expected {expected_P[0]:g} to {expected_P[-1]:g} nm in vacuum, in steps of {grid.step / 10:g}"
+            f"column wavelength: {low:g} to {high:g}, expected {expected_P[0]:g} to {expected_P[-1]:g} nm in "
+            f"vacuum, in steps of {grid.step / 10:g}"
         )

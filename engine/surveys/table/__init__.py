@@ -84,7 +84,7 @@ TABLE = Survey(
     reference="yours: [survey.table] names the columns",
     keys=(Column(name="id", type=pa.int64(), ucd="meta.id;meta.main", description="Id of the input table"),),
     star_key="id",
-    files=("*.parquet", "*.arrow", "*.feather", "*.ipc"),
+    files=("spectra.parquet", "spectra.arrow"),
     arms=(),
     frame="rest",
     medium="vacuum",
