@@ -93,7 +93,7 @@ SCALARS = (
         name="rv_source",
         type=pa.string(),
         ucd="meta.ref",
-        description="Where rv comes from: rvtab, redrock, table; NULL if none",
+        description="Where rv comes from: rvtab, redrock, table, survey (its file), header; NULL if none",
     ),
     Column(
         name="rv_warn",
@@ -427,10 +427,18 @@ def _arm_columns(arm: Arm) -> tuple[Column, ...]:
     )
 
 
-def catalog_columns(keys: Iterable[Column], labels: Iterable[Label]) -> tuple[Column, ...]:
-    """The columns of a catalog, in their order on disk."""
+def catalog_columns(
+    keys: Iterable[Column], labels: Iterable[Label], joined: Iterable[Column] = ()
+) -> tuple[Column, ...]:
+    """The columns of a catalog, in their order on disk; `joined` are those of auxiliary tables."""
     per_label = (column for label in labels for column in label_columns(label))
-    return (INDEX, *keys, *POSITION, *per_label, *PREPARED, *SCALARS, *OUTCOME)
+    return (INDEX, *keys, *POSITION, *per_label, *PREPARED, *SCALARS, *joined, *OUTCOME)
+
+
+def bytes_of(columns: Iterable[Column]) -> int:
+    """Bytes of one row's arrays."""
+    types = (column.type for column in columns if isinstance(column.type, pa.FixedShapeTensorType))
+    return sum(kind.value_type.bit_width // 8 * int(np.prod(kind.shape)) for kind in types)
 
 
 def schema(columns: Iterable[Column]) -> pa.Schema:

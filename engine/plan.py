@@ -5,10 +5,11 @@ import platform
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from engine.auxiliary import Table, joined_columns, open_tables, published_columns, table_digests
+from engine.columns import bytes_of
 from engine.errors import PlanError
 from engine.models.architecture import handshake
 from engine.models.bundle import bundle_digest, load_card
@@ -16,14 +17,15 @@ from engine.models.card import Card
 from engine.models.model import architecture_of, load_model
 from engine.spec import RunSpec, digest
 from engine.surveys import survey_of
-from engine.surveys.survey import Survey
-from engine.types import Shard, Task
+from engine.surveys.tasks import cut
+from engine.types import Column, Shard, Task
 
 # One task is one block of Ray Data; larger blocks than this would be held twice in memory.
 LARGEST_TASK_BYTES = 120 * 2**20
+USUAL_ROWS = 512
 
 # What labels can depend on beside the program itself; kept in the manifest.
-VERSIONS = ("abundant", "torch", "numpy", "scipy", "pyarrow", "astropy", "fitsio", "ray")
+VERSIONS = ("abundant", "torch", "numpy", "scipy", "pyarrow", "astropy", "fitsio", "gaiadr3-zeropoint", "ray")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class Plan:
 
     `digest` names its catalog: equal digests make equal bytes. `work_digest` leaves the list of tasks out:
     tasks of plans that share it make the same labels, so a run whose damaged file was mended keeps the rest.
+    `columns` are those of the catalog, `row_bytes` the bytes of one row's arrays.
     """
 
     spec: RunSpec
@@ -40,6 +43,9 @@ class Plan:
     inputs: Mapping[str, str]
     bundle_sha256: str
     card: Card
+    auxiliary: tuple[Table, ...]
+    columns: tuple[Column, ...]
+    row_bytes: int
     tasks: tuple[Task, ...]
     warnings: tuple[str, ...]
 
@@ -50,8 +56,8 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """Bytes of flux, ivar and mask to read."""
-        return self.rows * survey_of(self.spec.survey).row_bytes
+        """Bytes of all arrays of all rows."""
+        return self.rows * self.row_bytes
 
     def without(self, done: Collection[str]) -> "Plan":
         """The same plan, its digest included, with only the tasks that are not done."""
@@ -78,11 +84,19 @@ def make_plan(spec: RunSpec) -> Plan:
     survey = survey_of(spec.survey)
     card = load_card(spec.model.bundle)
     handshake(architecture_of(card), survey.name, survey.spectrograph)
-    load_model(spec.model.bundle, keys=survey.keys, spectrograph=survey.spectrograph, sampling=spec.sampling)
-    _check_bytes(spec, survey)
+    tables = open_tables(spec.auxiliary, survey.columns)
+    model, _ = load_model(
+        spec.model.bundle,
+        keys=survey.keys,
+        spectrograph=survey.spectrograph,
+        sampling=spec.sampling,
+        joined=published_columns(tables),
+    )
+    row_bytes = survey.row_bytes + bytes_of(joined_columns(tables))
+    rows = _rows(spec, row_bytes)
     shards = sorted(survey.list_shards(spec.survey), key=lambda shard: shard.path)
-    tasks = tuple(task for shard in shards for task in cut(shard, spec.tasks.rows))
-    bundle, inputs = bundle_digest(spec.model.bundle), _inputs(spec)
+    tasks = tuple(task for shard in shards for task in cut(shard, rows))
+    bundle, inputs = bundle_digest(spec.model.bundle), _inputs(spec) | table_digests(tables)
     work = digest([version("abundant"), spec.digest(), bundle, inputs])
     return Plan(
         spec=spec,
@@ -91,6 +105,9 @@ def make_plan(spec: RunSpec) -> Plan:
         inputs=inputs,
         bundle_sha256=bundle,
         card=card,
+        auxiliary=tables,
+        columns=model.columns,
+        row_bytes=row_bytes,
         tasks=tasks,
         warnings=tuple(_warnings(spec, card, shards)),
     )
@@ -107,27 +124,15 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def cut(shard: Shard, rows: int) -> list[Task]:
-    """A shard as tasks of at most `rows` rows, as equal as can be; one task for an empty or broken shard."""
-    parts = max(1, -(-shard.rows // rows))
-    edges = [shard.rows * part // parts for part in range(parts + 1)]
-    return [
-        Task(task_id=_task_id(shard, start, stop), shard=shard, start=start, stop=stop)
-        for start, stop in pairwise(edges)
-    ]
-
-
-def _task_id(shard: Shard, start: int, stop: int) -> str:
-    return hashlib.sha256(f"{shard.shard_id}:{start}:{stop}".encode()).hexdigest()[:16]
-
-
-def _check_bytes(spec: RunSpec, survey: Survey) -> None:
-    size = spec.tasks.rows * survey.row_bytes
-    if size > LARGEST_TASK_BYTES:
-        most = LARGEST_TASK_BYTES // survey.row_bytes
-        raise PlanError(
-            f"tasks.rows = {spec.tasks.rows} makes tasks of {size / 2**20:.0f} MiB; at most {most} fit"
-        )
+def _rows(spec: RunSpec, row_bytes: int) -> int:
+    """Rows of a task: what the spec says, or as many as fit; PlanError when it says more than that."""
+    most = LARGEST_TASK_BYTES // row_bytes
+    if spec.tasks.rows is None:
+        return min(USUAL_ROWS, most)
+    if spec.tasks.rows > most:
+        size = spec.tasks.rows * row_bytes / 2**20
+        raise PlanError(f"tasks.rows = {spec.tasks.rows} makes tasks of {size:.0f} MiB; at most {most} fit")
+    return spec.tasks.rows
 
 
 def _warnings(spec: RunSpec, card: Card, shards: Sequence[Shard]) -> list[str]:

@@ -206,8 +206,8 @@ class Sampling(Frozen):
 class Tasks(Frozen):
     """How the work is cut. Part of the spec, since the shapes of the arithmetic follow it."""
 
-    rows: int = Field(default=512, ge=1, le=16_384)
-    """The most input rows in one task."""
+    rows: int | None = Field(default=None, ge=1, le=65_536)
+    """The most input rows in one task; None: 512, or fewer of very long spectra."""
 
 
 class CatalogSpec(Frozen):
@@ -257,10 +257,11 @@ class RunSpec(Frozen):
     def digest(self) -> str:
         """sha256 over everything in it that can change a number; places and the tolerance are left out.
 
-        What stands in the files that `select` and `rv` name is the plan's to hash.
+        What stands in the files that `select`, `rv` and `auxiliary` name is the plan's to hash.
         """
         places = {
             "survey": {"root": True, "storage": True, "select": {"path"}, "rv": {"path"}},
+            "auxiliary": {"__all__": {"path"}},
             "catalog": {"root"},
         }
         return digest(
@@ -362,6 +363,8 @@ class TrainSpec(Frozen):
     """A training: spectra and labels in, a calibrated bundle out."""
 
     survey: SurveySpec
+    auxiliary: tuple[Auxiliary, ...] = ()
+    """Tables joined by id."""
     labels: LabelTable
     cuts: Cuts = Cuts()
     split: Split = Split()

@@ -83,8 +83,8 @@ def simulate(
     survey: Annotated[
         str,
         typer.Argument(
-            help="Which survey's format: desi, gaia_rvs, gaia_xp, gaia_xp_sampled, apogee, apogee_visit, rave, "
-            "giraffe, galah or table."
+            help="Which survey's format: desi, gaia_rvs, gaia_xp, gaia_xp_sampled, apogee, apogee_visit, "
+            "rave, giraffe, galah or table."
         ),
     ],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],

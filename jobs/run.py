@@ -13,9 +13,7 @@ from catalogs.place import check_place, is_published
 from catalogs.report import CommitReport
 from catalogs.stage import RunState, Stage, open_run
 from catalogs.verify import VerifyReport, verify
-from engine.columns import catalog_columns
 from engine.flags import FLAGS
-from engine.models.model import labels_of
 from engine.plan import Plan
 from engine.runtime import RUNTIMES
 from engine.spec import Profile
@@ -104,8 +102,7 @@ def commit_run(plan: Plan) -> CommitReport:
 def _commit(plan: Plan, layout: Layout, lease: Lease | None = None) -> CommitReport:
     """Commit with progress; nobody needs a lease for what is published."""
     keys = survey_of(plan.spec.survey).keys
-    labels = labels_of(plan.card, calibrated=plan.card.sampling == plan.spec.sampling)
-    product = Product(keys=tuple(key.name for key in keys), columns=catalog_columns(keys, labels))
+    product = Product(keys=tuple(key.name for key in keys), columns=plan.columns)
     with bars(Committing=1) as [progress]:
 
         def on_step(step: str, done: int, of: int) -> None:

@@ -69,12 +69,16 @@ def _pairs() -> Table:
 def plan(found: Plan) -> Table:
     """What a run would do."""
     files = {task.shard.path for task in found.tasks}
+    most = max((task.stop - task.start for task in found.tasks), default=0)
     table = _pairs()
     table.add_row("plan", found.digest[:12])
     table.add_row("survey", f"{found.spec.survey.name}, {len(files):,} files under {found.spec.survey.root}")
     table.add_row("model", f"{found.card.name} ({found.card.architecture}), {len(found.card.labels)} labels")
     table.add_row("draws", f"{found.spec.sampling.draws}, seed {found.spec.sampling.seed}")
-    table.add_row("tasks", f"{len(found.tasks):,} of at most {found.spec.tasks.rows} rows")
+    table.add_row(
+        "tasks",
+        f"{len(found.tasks):,} of at most {most:,} rows",
+    )
     table.add_row("rows", f"{found.rows:,} before selection ({found.spec.survey.select.by})")
     table.add_row("to read", f"{found.bytes / 2**30:.2f} GiB")
     catalog = found.spec.catalog

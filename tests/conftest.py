@@ -3,11 +3,12 @@
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from engine.spec import RunSpec, Sampling
+from engine.spec import RunSpec, Sampling, SurveySpec
 from tests.bundles import write_bundle
 
 SAMPLING = Sampling(draws=6, seed=3)
@@ -37,6 +38,26 @@ def survey_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("desi") / "survey"
     simulate_desi(root, stars=240, seed=7, resolution=False, stars_per_file=40)
     return root
+
+
+@pytest.fixture(scope="session")
+def simulated(survey_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], SurveySpec]:
+    """A spec of every row of a simulated survey, by name; each is simulated once."""
+    from engine.simulate import SIMULATORS
+    from engine.simulate.surveys.table import TABLE_COLUMNS
+
+    @cache
+    def make(name: str) -> SurveySpec:
+        root = survey_root
+        if name != "desi":
+            root = tmp_path_factory.mktemp(name) / "survey"
+            SIMULATORS[name](root, stars=48, seed=5)
+        plain = {"name": name, "root": root, "select": {"by": "all"}}
+        if name == "table":
+            plain |= {"root": root / "spectra", "table": TABLE_COLUMNS}
+        return SurveySpec.model_validate(plain)
+
+    return make
 
 
 @pytest.fixture(scope="session")

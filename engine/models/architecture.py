@@ -12,7 +12,7 @@ from engine.spec import Frozen
 from engine.types import Arm, Basis, Grid, Input, Normalised, Spectrograph, Waves
 
 # Share of a model's pixels that a survey must cover, and how much wider than them its own may be.
-LEAST_COVERED = 0.95
+LEAST_COVERED = 0.85
 WIDEST = 1.5
 
 

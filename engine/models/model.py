@@ -55,9 +55,17 @@ def scale_inputs(spectra: Normalised, pixel_scale: Affine) -> Inputs:
 
 
 def load_model(
-    folder: Path, *, keys: tuple[Column, ...], spectrograph: Spectrograph, sampling: Sampling
+    folder: Path,
+    *,
+    keys: tuple[Column, ...],
+    spectrograph: Spectrograph,
+    sampling: Sampling,
+    joined: tuple[Column, ...] = (),
 ) -> tuple[Model, tuple[nn.Sequential, ...]]:
-    """The model of a bundle and its trained networks; BundleError when the parts do not fit together."""
+    """The model of a bundle and its trained networks; BundleError when the parts do not fit together.
+
+    `keys`, `spectrograph` and `joined` are what the survey and the auxiliary tables give.
+    """
     card = load_card(folder)
     arrays = load_weights(folder, card)
     architecture = architecture_of(card)
@@ -73,7 +81,7 @@ def load_model(
         label_scale=Affine(centre=arrays["label.centre"], scale=arrays["label.scale"]),
         labels=labels,
         derived=tuple(Derived(**item.model_dump()) for item in card.derived),
-        columns=catalog_columns(keys, labels),
+        columns=catalog_columns(keys, labels, joined),
         subspace=_subspace(card, arrays, pixel_scale),
     )
     return model, tuple(_filled(network, arrays, member) for member, network in enumerate(networks))

@@ -34,13 +34,17 @@ def resample(
     wave_P = convert(to.wave_P, media[1], "vacuum")
     with np.errstate(divide="ignore"):
         variance_NP = np.float32(1) / ivar_NP
-    one = _average if _step(axis) * COARSER <= _step(to) else _interpolate
     for n, factor in enumerate(factor_N):
-        position = _position(axis, n, convert(wave_P * factor, "vacuum", media[0]))
-        pixels = _pixels(axis, n)
+        own = axis if isinstance(axis, Grid) else axis[n, np.isfinite(axis[n])]
+        pixels = own.pixels if isinstance(own, Grid) else len(own)
+        if pixels < 2:
+            continue
+        position = _position(own, convert(wave_P * factor, "vacuum", media[0]))
         first, last = np.searchsorted(position, (-1e-6, pixels - 1 + 1e-6))
-        if pixels > 1 and last > first:
-            one(
+        # Each star by itself: its numbers must not depend on its neighbours in the batch.
+        onto = _average if _step(own) * COARSER <= _step(to) else _interpolate
+        if last > first:
+            onto(
                 position[first:last],
                 flux_NP[n, :pixels],
                 variance_NP[n, :pixels],
@@ -51,22 +55,18 @@ def resample(
 
 
 def _step(axis: Grid | Doubles) -> float:
-    """The typical step in Angstrom; 0 where no star says."""
-    wave = axis.wave_P if isinstance(axis, Grid) else axis
-    steps = np.diff(wave)
-    return float(np.median(steps[np.isfinite(steps)])) if np.isfinite(steps).any() else 0.0
+    """The typical step in Angstrom."""
+    if isinstance(axis, Grid):
+        return (axis.high - axis.low) / (axis.pixels - 1)
+    return float(np.median(np.diff(axis)))
 
 
-def _pixels(axis: Grid | Doubles, n: int) -> int:
-    return axis.pixels if isinstance(axis, Grid) else int(np.isfinite(axis[n]).sum())
-
-
-def _position(axis: Grid | Doubles, n: int, wave: Doubles) -> Doubles:
-    """Where wavelengths lie in star n's pixels, from 0; outside of them below 0 or beyond the last."""
+def _position(axis: Grid | Doubles, wave: Doubles) -> Doubles:
+    """Where wavelengths lie among the pixels, from 0; outside of them below 0 or beyond the last."""
     if isinstance(axis, Grid):
         return axis.position(wave)
-    own = axis[n, : _pixels(axis, n)]
-    return np.interp(wave, own, np.arange(len(own), dtype=np.float64), left=-1.0, right=float(len(own)))
+    places = np.arange(len(axis), dtype=np.float64)
+    return np.interp(wave, axis, places, left=-1.0, right=float(len(axis)))
 
 
 def _interpolate(

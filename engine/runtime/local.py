@@ -14,10 +14,10 @@ from engine.types import Receipt, Sink
 
 def execute_local(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Receipt]:
     """Receipts of the plan's tasks, in their order; PlanError where the profile asks for a GPU in vain."""
-    worker = start_worker(plan.spec, sink, _device(profile))
+    worker = start_worker(plan.spec, plan.auxiliary, sink, _device(profile))
     for task in plan.tasks:
         start = time.perf_counter()
-        batch = read_batch(plan.spec, task)
+        batch = read_batch(plan.spec, plan.auxiliary, task)
         yield worker.label(batch, time.perf_counter() - start)
 
 

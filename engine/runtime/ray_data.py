@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import pyarrow as pa
@@ -14,12 +14,12 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
+from engine.auxiliary import Table
 from engine.errors import AbundantError, PlanError, RunError
 from engine.plan import Plan
 from engine.runtime.blocks import is_outcome, pack, pack_outcome, unpack, unpack_outcome
 from engine.runtime.worker import Worker, read_batch, start_worker
 from engine.spec import Profile, RunSpec
-from engine.surveys import survey_of
 from engine.types import Receipt, Sink, Task
 
 # Without progress for this long something is starved (ray#44687 waits for ever by default).
@@ -31,13 +31,13 @@ class SpectraSource(Datasource):
 
     def __init__(self, plan: Plan, fused: bool) -> None:
         super().__init__()
-        self._spec = plan.spec
-        self._tasks = plan.tasks
+        self._spec, self._tables = plan.spec, plan.auxiliary
+        self._tasks, self._row_bytes = plan.tasks, plan.row_bytes
         self._fused = fused
 
     def estimate_inmemory_data_size(self) -> int:
         """Bytes of all arrays."""
-        return sum(_block_bytes(self._spec, task) for task in self._tasks)
+        return sum(_rows(task) for task in self._tasks) * self._row_bytes
 
     def get_read_tasks(
         self,
@@ -46,27 +46,34 @@ class SpectraSource(Datasource):
         data_context: DataContext | None = None,  # noqa: ARG002
     ) -> list[ReadTask]:
         """A read task per task, whatever parallelism Ray would like: a block must be exactly one task."""
-        return [_read_task(self._spec, task, self._fused) for task in self._tasks]
+        return [self._read_task(task) for task in self._tasks]
+
+    def _read_task(self, task: Task) -> ReadTask:
+        size = max(1, _rows(task) * self._row_bytes)
+        files = (task.shard.path,)
+        about = BlockMetadata(num_rows=1, size_bytes=size, input_files=files, exec_stats=None)
+        return ReadTask(_reading(self._spec, self._tables, task, self._fused), about)
 
 
-def _block_bytes(spec: RunSpec, task: Task) -> int:
-    return max(1, (task.stop - task.start) * survey_of(spec.survey).row_bytes)
+def _rows(task: Task) -> int:
+    return task.stop - task.start
 
 
-def _read_task(spec: RunSpec, task: Task, fused: bool) -> ReadTask:
+def _reading(
+    spec: RunSpec, tables: Sequence[Table], task: Task, fused: bool
+) -> Callable[[], Iterator[pa.Table]]:
+    """What a read task does; a function of its own, so that it carries one task and not all of them."""
+
     def read() -> Iterator[pa.Table]:
         started = time.perf_counter()
         try:
             if fused:
                 check_fused()
-            yield pack(read_batch(spec, task), started)
+            yield pack(read_batch(spec, tables, task), started)
         except AbundantError as error:
             yield pack_outcome(error)
 
-    about = BlockMetadata(
-        num_rows=1, size_bytes=_block_bytes(spec, task), input_files=(task.shard.path,), exec_stats=None
-    )
-    return ReadTask(read, about)
+    return read
 
 
 def check_fused() -> None:
@@ -81,14 +88,14 @@ def check_fused() -> None:
 class Labeller:
     """The actor: a worker that takes blocks of one task and gives blocks of one receipt."""
 
-    def __init__(self, spec: RunSpec, sink: Sink) -> None:
-        self._spec, self._sink = spec, sink
+    def __init__(self, spec: RunSpec, tables: Sequence[Table], sink: Sink) -> None:
+        self._spec, self._tables, self._sink = spec, tables, sink
 
     @cached_property
     def _worker(self) -> Worker:
         """Made with the first task, where an error of the bundle can be told like any other."""
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-        return start_worker(self._spec, self._sink, device)
+        return start_worker(self._spec, self._tables, self._sink, device)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         if is_outcome(block):
@@ -186,7 +193,7 @@ def _pipeline(plan: Plan, sink: Sink, profile: Profile) -> Dataset:
     )
     return spectra.map_batches(
         Labeller,
-        fn_constructor_args=(plan.spec, sink),
+        fn_constructor_args=(plan.spec, plan.auxiliary, sink),
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,

@@ -1,12 +1,14 @@
 """What every runtime does with one task: read it, infer it, stage it."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import torch
 from threadpoolctl import threadpool_limits
 
+from engine.auxiliary import Table, join, published_columns
 from engine.draw import Bank, thin
 from engine.errors import ShardError, ShardUnavailable, TaskMismatch
 from engine.models.model import Model, load_model
@@ -19,24 +21,24 @@ READ_ATTEMPTS = 3
 FIRST_PAUSE_S = 0.2
 
 
-def read_batch(spec: RunSpec, task: Task) -> Batch:
+def read_batch(spec: RunSpec, tables: Sequence[Table], task: Task) -> Batch:
     """One task's spectra. The one place where a ShardError, and only that, becomes a failed batch."""
     try:
-        return Batch(task=task, spectra=_read_patiently(spec, task))
+        return Batch(task=task, spectra=_read_patiently(spec, tables, task))
     except ShardError as error:
         ids = survey_of(spec.survey).read_ids(spec.survey, task)
         return Batch(task=task, spectra=ids, failure=f"{type(error).__name__}: {error}")
 
 
-def _read_patiently(spec: RunSpec, task: Task) -> pa.Table:
-    """Read, trying again what may pass; the last attempt's error is raised."""
+def _read_patiently(spec: RunSpec, tables: Sequence[Table], task: Task) -> pa.Table:
+    """Read and join, trying again what may pass; the last attempt's error is raised."""
     survey = survey_of(spec.survey)
     for attempt in range(READ_ATTEMPTS - 1):
         try:
-            return survey.read(spec.survey, task)
+            return join(survey.read(spec.survey, task), tables)
         except ShardUnavailable:
             time.sleep(FIRST_PAUSE_S * 2**attempt)
-    return survey.read(spec.survey, task)
+    return join(survey.read(spec.survey, task), tables)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class Worker:
         return self.sink.stage(batch.task, rows, failure=batch.failure, seconds=seconds)
 
 
-def start_worker(spec: RunSpec, sink: Sink, device: torch.device) -> Worker:
+def start_worker(spec: RunSpec, tables: Sequence[Table], sink: Sink, device: torch.device) -> Worker:
     """Load the bundle and thin its networks.
 
     Arithmetic runs on one thread, torch's and that of numpy's BLAS, so that a label is the same whatever the
@@ -67,7 +69,11 @@ def start_worker(spec: RunSpec, sink: Sink, device: torch.device) -> Worker:
     threadpool_limits(1)
     survey = survey_of(spec.survey)
     model, trained = load_model(
-        spec.model.bundle, keys=survey.keys, spectrograph=survey.spectrograph, sampling=spec.sampling
+        spec.model.bundle,
+        keys=survey.keys,
+        spectrograph=survey.spectrograph,
+        sampling=spec.sampling,
+        joined=published_columns(tables),
     )
     return Worker(
         model=model, networks=tuple(thin(network, spec.sampling, device) for network in trained), sink=sink

@@ -6,9 +6,9 @@ from typing import Literal
 
 import pyarrow as pa
 
-from engine.columns import spectra_columns
+from engine.columns import bytes_of, spectra_columns
 from engine.spec import SurveySpec
-from engine.types import Arm, Column, Shard, Spectrograph, Task, Waves
+from engine.types import Arm, Column, Shard, Spectrograph, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,5 +61,5 @@ class Survey:
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of one spectrum: flux, ivar and mask at four per pixel, eight more for own wavelengths."""
-        return sum((20 if isinstance(arm.grid, Waves) else 12) * arm.grid.pixels for arm in self.arms)
+        """Bytes of one spectrum's arrays."""
+        return bytes_of(self.columns)

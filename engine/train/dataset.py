@@ -7,17 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from engine.auxiliary import join, open_tables
 from engine.errors import PlanError, ShardError
 from engine.flags import DOUBTS, RowFacts
 from engine.models.architecture import Architecture
 from engine.spec import Cuts, Split, SurveySpec, TrainSpec
 from engine.surveys.survey import Survey
+from engine.surveys.tasks import cut
 from engine.train.labels import Labels, read_labels
-from engine.types import Bools, Floats, Normalised, Task
+from engine.types import Bools, Floats, Normalised
 
 PARTS = ("train", "validation", "calibration", "test")
-STEPS: tuple[str, ...] = ("spectra", "unreadable_files", "with_labels", "without_doubts", "after_cuts")
+STEPS: tuple[str, ...] = ("spectra", "unreadable_tasks", "with_labels", "without_doubts", "after_cuts")
 
+# Few enough that their arrays fit into memory, whatever the survey and the size of its files.
+ROWS_AT_ONCE = 512
 OnShard = Callable[[int, int], None]
 
 
@@ -52,22 +56,23 @@ def read_training_set(
 ) -> tuple[LabelledSpectra, dict[str, int]]:
     """The labelled spectra that pass the cuts, and how many spectra were left after each step.
 
-    PlanError when nothing is left. Files that cannot be read are counted and passed over.
+    PlanError when nothing is left. Tasks that cannot be read are counted and passed over.
     """
     labels = read_labels(spec.labels, survey)
+    tables = open_tables(spec.auxiliary, survey.columns)
     shards = sorted(survey.list_shards(spec.survey), key=lambda shard: shard.path)
     counts = dict.fromkeys(STEPS, 0)
     parts = []
-    for done, shard in enumerate(shards, start=1):
-        task = Task(task_id=shard.shard_id, shard=shard, start=0, stop=shard.rows)
+    tasks = [task for shard in shards for task in cut(shard, ROWS_AT_ONCE)]
+    for done, task in enumerate(tasks, start=1):
         try:
-            spectra = survey.read(spec.survey, task)
+            spectra = join(survey.read(spec.survey, task), tables)
         except ShardError:
-            counts["unreadable_files"] += 1
+            counts["unreadable_tasks"] += 1
             continue
         counts["spectra"] += len(spectra)
         parts += _labelled(spectra, labels, spec, survey, architecture, counts)
-        on_shard(done, len(shards))
+        on_shard(done, len(tasks))
     if not parts:
         raise PlanError(
             f"no spectrum is left to train on: {counts}. "

@@ -27,7 +27,8 @@ def page(found: Guess) -> Table:
     table.add_row("survey", f"{survey.name}: {survey.title} ({survey.reference})")
     looked = "" if rows == found.shard.rows else f"; what follows is of the first {rows:,}"
     table.add_row("rows", f"{found.shard.rows:,}{looked}")
-    table.add_row("wavelengths", f"{survey.frame} frame, {survey.medium}")
+    if not any(isinstance(arm.grid, Basis) for arm in survey.arms):
+        table.add_row("wavelengths", f"{survey.frame} frame, {survey.medium}")
     for line in _keys(found):
         table.add_row("key", line)
     for arm in survey.arms:
@@ -36,10 +37,7 @@ def page(found: Guess) -> Table:
         missing = found.spectra[name].null_count
         if missing:
             table.add_row("missing", f"{name} in {missing:,} of {rows:,} rows")
-    able, unable = _models(found)
-    table.add_row("models", ", ".join(able) or "none of the registered ones can read it")
-    for name, reason in unable:
-        table.add_row(f"not {name}", reason)
+    table.add_row("models", ", ".join(_models(found)) or "none of those in `abundant models` can read it")
     return table
 
 
@@ -56,13 +54,15 @@ def _arm(found: Guess, arm: Arm) -> str:
     flux, ivar, mask = arrays(found.spectra, arm)
     good_flux, good_ivar, nonfinite = clean(flux, ivar, mask)
     good = good_ivar > 0
-    signal = np.where(good, good_flux * np.sqrt(good_ivar), np.nan)
+    # Coefficients may be negative; of light only noise is.
+    light = np.abs(good_flux) if isinstance(arm.grid, Basis) else good_flux
+    signal = np.where(good, light * np.sqrt(good_ivar), np.nan)
     dark = int((~good.any(axis=1)).sum())
     lit = signal[good.any(axis=1)]
     medians = np.nanmedian(lit, axis=1) if len(lit) else np.zeros(1)
     parts = [
         _span(found, arm),
-        f"S/N per pixel {np.median(medians):.1f} ({medians.min():.1f} to {medians.max():.1f})",
+        f"S/N per pixel {_range(medians)}",
         f"good {good.mean():.1%}, masked {(mask != 0).mean():.1%}, without ivar {(~(ivar > 0)).mean():.1%}",
     ]
     if nonfinite.any():
@@ -70,6 +70,11 @@ def _arm(found: Guess, arm: Arm) -> str:
     if dark:
         parts.append(f"{dark:,} rows without a good pixel")
     return "; ".join(parts)
+
+
+def _range(medians: np.ndarray) -> str:
+    middle = f"{np.median(medians):.1f}"
+    return middle if len(medians) == 1 else f"{middle} ({medians.min():.1f} to {medians.max():.1f})"
 
 
 def _span(found: Guess, arm: Arm) -> str:
@@ -87,13 +92,13 @@ def _span(found: Guess, arm: Arm) -> str:
     return f"{grid.low:.1f} to {grid.high:.1f} A in {spacing}, {grid.pixels:,} px"
 
 
-def _models(found: Guess) -> tuple[list[str], list[tuple[str, str]]]:
-    """The models that can read the survey; of the others, why not the DESI ones say nothing new."""
-    able, unable = [], []
+def _models(found: Guess) -> list[str]:
+    """The models that can read the survey."""
+    able = []
     for name, architecture in MODELS.items():
         try:
             handshake(architecture, found.survey.name, found.survey.spectrograph)
             able.append(name)
-        except PlanError as error:
-            unable.append((name, str(error)))
-    return able, [] if able else unable
+        except PlanError:
+            continue
+    return able

@@ -103,10 +103,10 @@ def on_processes(plan: Plan, stage: Stage) -> Run:
 
 def one_process(plan: Plan, tasks: Sequence[Task], stage: Stage, barrier: Barrier, pipe: Connection) -> None:
     """The local loop over some tasks; sends when it began, when it ended, and its rows."""
-    worker = start_worker(plan.spec, stage, torch.device("cpu"))
-    worker.label(read_batch(plan.spec, tasks[0]), 0.0)
+    worker = start_worker(plan.spec, plan.auxiliary, stage, torch.device("cpu"))
+    worker.label(read_batch(plan.spec, plan.auxiliary, tasks[0]), 0.0)
     barrier.wait()
     begin, rows = time.perf_counter(), 0
     for task in tasks[1:]:
-        rows += worker.label(read_batch(plan.spec, task), 0.0).rows
+        rows += worker.label(read_batch(plan.spec, plan.auxiliary, task), 0.0).rows
     pipe.send((begin, time.perf_counter(), rows))

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from engine.errors import ShardCorrupt, ShardError
 from engine.surveys.gaia import GAIA_RVS, GAIA_XP, GAIA_XP_SAMPLED
-from engine.surveys.gaia import text as text_module
 from engine.surveys.gaia.content import Plain
+from engine.surveys.gaia.lines import LINE_LIMIT
 from engine.surveys.gaia.tables import opened
 from engine.surveys.gaia.text_arrays import parse_arrays
 from engine.surveys.store import Folder
@@ -139,7 +139,7 @@ def test_a_line_without_end_needs_no_memory(tmp_path: Path) -> None:
         table.rows()
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert peak < 6 * text_module.LINE_LIMIT
+    assert peak < 6 * LINE_LIMIT
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
