@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import duckdb
 
 from catalogs.groups import Damage
-from catalogs.layout import Layout, bytes_free
+from catalogs.layout import Layout, bytes_free, set_aside
 from catalogs.sql import duplicates
 from catalogs.stage import receipt_path
 from engine.errors import CommitError
@@ -39,18 +39,33 @@ def complete(found: Iterable[Receipt], expected: Sequence[str], failed_allowed: 
 
 def refuse_damage(layout: Layout, damages: Iterable[Damage]) -> None:
     """CommitError if there is any; the receipts of its tasks are set aside, so that a run does them anew."""
+    if found := _set_aside(layout, damages):
+        raise CommitError(
+            f"{len(found)} staged files are not what their receipts say; nothing was published:\n"
+            f"{_listed(found)}\n"
+            "their receipts were set aside and all others are kept: run the same command again "
+            "(`abundant run`), which does these tasks anew"
+        )
+
+
+def refuse_faults(layout: Layout, faults: Iterable[Damage]) -> None:
+    """CommitError for staged rows that no catalog may hold, as `refuse_damage`; what was built is removed."""
+    if found := _set_aside(layout, faults):
+        _remove_built(layout)
+        raise CommitError(
+            f"the catalog that was built was not published, for what is staged is wrong:\n{_listed(found)}\n"
+            "the receipts of these tasks were set aside and all others are kept: run the same command again "
+            "(`abundant run`), which does these tasks anew; should that end alike, it is no accident but an "
+            f"error of the program: report it, and keep {layout.staging}"
+        )
+
+
+def _set_aside(layout: Layout, damages: Iterable[Damage]) -> list[str]:
+    """What is wrong, a line each, by task; the tasks' receipts get another name."""
     found = sorted(damages, key=lambda damage: damage.task_id)
-    if not found:
-        return
-    for task_id in {damage.task_id for damage in found}:
-        receipt = receipt_path(layout, task_id)
-        receipt.replace(receipt.with_name(f"{receipt.name}.damaged"))
-    raise CommitError(
-        f"{len(found)} staged files are not what their receipts say; nothing was published:\n"
-        f"{_listed([f'{damage.task_id}: {damage.what}' for damage in found])}\n"
-        "their receipts were set aside and all others are kept: run the same command again "
-        "(`abundant run`), which does these tasks anew"
-    )
+    for task_id in sorted({damage.task_id for damage in found}):
+        set_aside(receipt_path(layout, task_id))
+    return [f"{damage.task_id}: {damage.what}" for damage in found]
 
 
 def refuse_duplicates(layout: Layout, staged: Sequence[Receipt], keys: Sequence[str]) -> None:
@@ -91,13 +106,17 @@ def _unwritable(layout: Layout, error: OSError) -> CommitError:
 
 def _unsound(layout: Layout, error: Exception) -> CommitError:
     """What was built is not what was staged, or scratch cannot be read (pyarrow's errors have no errno)."""
-    for folder in (layout.scratch, layout.partial):
-        shutil.rmtree(folder, ignore_errors=True)
+    _remove_built(layout)
     return CommitError(
         f"the catalog that was built is damaged, and was not published: {error}\n"
         "it was removed and the staging is kept: run the same command again to build it anew; "
         f"should that end alike, delete {layout.staging}, and all tasks are done again"
     )
+
+
+def _remove_built(layout: Layout) -> None:
+    for folder in (layout.scratch, layout.partial):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _listed(lines: Sequence[str]) -> str:

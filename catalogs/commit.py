@@ -17,13 +17,14 @@ from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
-from catalogs.checks import complete, refuse_damage, refuse_duplicates, stopped
+from catalogs.checks import complete, refuse_damage, refuse_duplicates, refuse_faults, stopped
 from catalogs.groups import group
 from catalogs.layout import Layout, Product, sweep, sync, write_atomic
 from catalogs.metadata import published_schema, write_derived, write_manifest, write_properties
 from catalogs.pixels import PixelPlan, align, tally, total
 from catalogs.place import is_published
 from catalogs.report import CommitReport, report
+from catalogs.rowcheck import faulty
 from catalogs.shuffle import Partition, Target, parts, reduce, split
 from catalogs.stage import receipts
 from catalogs.verify import verify
@@ -101,7 +102,13 @@ def _build(
     write_manifest(layout, manifest, product=product, receipts=staged, partitions=partitions)
     write_properties(layout, plan, partitions)
     work.on_step("verify", 0, 1)
-    verify(layout.partial)
+    try:
+        verify(layout.partial)
+    except VerifyError:
+        step = partial(faulty, schema=schema(product.columns))
+        found = work.each("look for the cause", step, group(layout.staging, staged))
+        refuse_faults(layout, (fault for faults in found for fault in faults))
+        raise
     work.on_step("publish", 0, 1)
     _publish(layout)
     work.on_step("publish", 1, 1)

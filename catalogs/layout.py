@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,13 @@ def write_atomic(path: Path, content: bytes) -> None:
     """Write `content` so that `path` holds all of it or what it held before, also after a power cut."""
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+def set_aside(path: Path) -> None:
+    """Give a damaged file, or a folder in a file's place, a name that is free: it can still be looked at."""
+    endings = chain([""], (f"-{number}" for number in count(2)))
+    names = (path.with_name(f"{path.name}.damaged{ending}") for ending in endings)
+    path.rename(next(name for name in names if not name.exists()))
 
 
 def sync(path: Path) -> None:

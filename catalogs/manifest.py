@@ -4,7 +4,7 @@ Keys that only the caller of a commit knows may be absent: catalogs outlive prog
 """
 
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, NotRequired, TypeAlias
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
@@ -74,6 +74,10 @@ class FlagEntry(TypedDict):
     text: str
 
 
+Part: TypeAlias = tuple[str, Annotated[int, Field(ge=0)]]
+"""A file of a shard that groups several, and how many of its rows follow those of the file before."""
+
+
 @with_config(OPEN)
 class Manifest(TypedDict):
     """manifest.json; catalogs/README.md says what the keys mean."""
@@ -87,7 +91,7 @@ class Manifest(TypedDict):
     files: dict[Annotated[str, AfterValidator(_inside)], File]
     failures: NotRequired[list[Failure]]
     flags: NotRequired[list[FlagEntry]]
-    shards: NotRequired[dict[str, str]]
+    shards: NotRequired[dict[str, str | list[Part]]]
     plan: NotRequired[dict[str, Any]]
 
 
@@ -113,3 +117,19 @@ def read_manifest(folder: Path) -> Manifest:
 def partitions(manifest: Manifest) -> dict[str, int]:
     """The rows of every partition, by its path inside the catalog."""
     return {name: file["rows"] for name, file in manifest["files"].items() if "rows" in file}
+
+
+def origin(manifest: Manifest, shard_id: str, row: int) -> tuple[str, int]:
+    """The input file that a row of a shard came from, and the row in that file; both count from 0.
+
+    What the manifest does not know stays what it was: the shard's id, the row in the shard.
+    """
+    shard = manifest.get("shards", {}).get(shard_id, shard_id)
+    if isinstance(shard, str):
+        return shard, row
+    first = 0
+    for file, rows in shard:
+        if first <= row < first + rows:
+            return file, row - first
+        first += rows
+    return shard_id, row

@@ -65,9 +65,9 @@ def find(path: Path | str, key: Sequence[str]) -> dict[str, Any]:
         f"{name(k)} IS NULL" if value == "NULL" else f"{name(k)} = CAST(? AS {types[k]})"
         for k, value in wanted.items()
     )
-    values = [value for value in wanted.values() if value != "NULL"]
-    asked = "/".join(wanted.values())
     with catalog.duckdb() as connection:
+        _check_key(connection, wanted, types)
+        values = [value for value in wanted.values() if value != "NULL"]
         try:
             found = connection.execute(
                 f"SELECT {slashed(keys)} FROM catalog WHERE {where} ORDER BY 1", values
@@ -75,9 +75,21 @@ def find(path: Path | str, key: Sequence[str]) -> dict[str, Any]:
             if len(found) == 1:
                 rows = connection.sql(f"FROM catalog WHERE {where}", params=values).to_arrow_table()
                 return rows.to_pylist()[0]
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise _blame(catalog, f"{asked} is no key ({'/'.join(keys)}): {_first(error)}") from error
+        except (duckdb.Error, pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            # The question is sound, so the fault is the catalog's.
+            raise damaged(catalog.path, catalog.broken() or _first(error)) from error
     raise _not_one(catalog, wanted, [row[0] for row in found])
+
+
+def _check_key(
+    connection: duckdb.DuckDBPyConnection, wanted: Mapping[str, str], types: Mapping[str, str]
+) -> None:
+    """InputError for a part of a key that is not of its column's type; looks into no file."""
+    for key, value in wanted.items():
+        try:
+            connection.execute(f"SELECT CAST(? AS {types[key]})", ["0" if value == "NULL" else value])
+        except duckdb.Error as error:
+            raise InputError(f"{value} is no {key}: {_first(error)}") from error
 
 
 def _not_one(catalog: Catalog, wanted: Mapping[str, str], found: Sequence[str]) -> InputError:

@@ -1,4 +1,4 @@
-"""The checks on the rows of one partition: in its pixel, in order, positions, NULLs, and their counts."""
+"""The checks on rows: positions, NaN and NULLs; and in a partition its pixel, order and counts."""
 
 import re
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from catalogs.groups import Damage, Group, open_staged
 from catalogs.manifest import Manifest
 from catalogs.pixels import INDEX_ORDER
 from catalogs.shuffle import row_order
@@ -58,28 +59,45 @@ class RowChecks:
             place = rows.select(["_healpix_29", *self.keys])
             chain = place if last is None else pa.concat_tables([last, place])
             last = place.slice(len(place) - 1)
-            found = {**_positions(rows, name), **_order(chain, self.keys), **_values(rows, self._labels())}
+            found = {**_pixel(rows, name), **_order(chain, self.keys), **faults(rows)}
             for what, bad in found.items():
                 counts[what] = counts.get(what, 0) + bad
         return Found(sums=sums, problems=tuple(f"{bad} {what}" for what, bad in counts.items() if bad))
 
-    def _labels(self) -> list[str]:
-        names = {name for name, _ in self.columns}
-        return [name for name, _ in self.columns if {f"e_{name}", f"flag_{name}"} <= names]
+
+def faults(rows: pa.Table) -> dict[str, int]:
+    """What is wrong with single rows, wherever they lie, and with how many: positions, NaN and NULLs."""
+    return {**_positions(rows), **_values(rows)}
 
 
-def _positions(rows: pa.Table, name: str) -> dict[str, int]:
-    """Rows outside the file's pixel, and rows whose index is not that of their position."""
-    index_N = rows["_healpix_29"].to_numpy()
+def faulty(group: Group, schema: pa.Schema) -> tuple[Damage, ...]:
+    """The tasks of some staged files whose rows no catalog may hold, and what is wrong with them."""
+    found: list[Damage] = []
+    for receipt in group.receipts:
+        file = open_staged(group.staging, receipt, schema)
+        if isinstance(file, Damage):
+            found.append(file)
+            continue
+        wrong = [f"{rows} {what}" for what, rows in faults(file.read()).items() if rows]
+        found += [Damage(task_id=receipt.task_id, what=what) for what in wrong]
+    return tuple(found)
+
+
+def _pixel(rows: pa.Table, name: str) -> dict[str, int]:
+    """Rows outside the file's pixel."""
     match = re.search(r"Norder=(\d+)/.*Npix=(\d+)\.parquet$", name)
     order, pixel = (int(match[1]), int(match[2])) if match else (0, -1)
-    ra_N, dec_N = (rows[axis].cast(pa.float64()).fill_null(np.nan).to_numpy() for axis in ("ra", "dec"))
+    index_N = rows["_healpix_29"].to_numpy()
     return {
         "rows lie outside the file's pixel": int(np.sum(index_N >> 2 * (INDEX_ORDER - order) != pixel)),
-        "rows have a _healpix_29 that is not that of (ra, dec)": int(
-            np.sum(index_N != healpix29(ra_N, dec_N))
-        ),
     }
+
+
+def _positions(rows: pa.Table) -> dict[str, int]:
+    """Rows whose index is not that of their position."""
+    ra_N, dec_N = (rows[axis].cast(pa.float64()).fill_null(np.nan).to_numpy() for axis in ("ra", "dec"))
+    wrong_N = rows["_healpix_29"].to_numpy() != healpix29(ra_N, dec_N)
+    return {"rows have a _healpix_29 that is not that of (ra, dec)": int(np.sum(wrong_N))}
 
 
 def _order(chain: pa.Table, keys: Sequence[str]) -> dict[str, int]:
@@ -88,7 +106,7 @@ def _order(chain: pa.Table, keys: Sequence[str]) -> dict[str, int]:
     return {"rows are not in order": int(np.sum(places_N != np.arange(len(chain))))}
 
 
-def _values(rows: pa.Table, labels: Sequence[str]) -> dict[str, int]:
+def _values(rows: pa.Table) -> dict[str, int]:
     """NaN anywhere, and labels that are NULL without a reason or present in spite of one."""
     found: dict[str, int] = {}
     for column in rows.schema:
@@ -96,13 +114,17 @@ def _values(rows: pa.Table, labels: Sequence[str]) -> dict[str, int]:
             nan = pc.call_function("is_nan", [rows[column.name]])
             found[f"values of {column.name} are NaN"] = pc.call_function("sum", [nan]).as_py() or 0
     none_N = (rows["flags"].to_numpy() & NO_RESULT) != 0
-    for label in labels:
+    for label in _labels(rows.column_names):
         flag_N = rows[f"flag_{label}"].fill_null(0).to_numpy()
         excused_N = none_N | ((flag_N & NO_LABEL) != 0)
         null_N = rows[label].is_null().to_numpy()
         found[f"values of {label} are NULL without a flag"] = int(np.sum(null_N & ~excused_N))
         found[f"values of {label} are there though flagged NO_RESULT"] = int(np.sum(~null_N & excused_N))
     return found
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    return [name for name in names if {f"e_{name}", f"flag_{name}"} <= {*names}]
 
 
 def _difference(found: Sequence[tuple[str, str]], said: Sequence[tuple[str, str]]) -> str:

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from catalogs.layout import Layout, bytes_free, staged_bytes, write_atomic
+from catalogs.layout import Layout, bytes_free, set_aside, staged_bytes, write_atomic
 from catalogs.place import is_published
 from catalogs.sums import Sums
 from engine.errors import StagingError
@@ -39,7 +40,13 @@ class Stage:
     layout: Layout
 
     def stage(
-        self, task: Task, labels: pa.Table, *, failure: str | None, seconds: Mapping[str, float]
+        self,
+        task: Task,
+        labels: pa.Table,
+        *,
+        failure: str | None,
+        seconds: Mapping[str, float],
+        seen: str = "",
     ) -> Receipt:
         """Write one task's labels, then its receipt. StagingError on any error of the file system."""
         content = staged_bytes(labels)
@@ -51,6 +58,7 @@ class Stage:
             bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
             reason=failure or "",
+            seen=seen,
             seconds=dict(seconds),
         )
         _write(self.layout.staging / receipt.file, content)
@@ -65,8 +73,8 @@ class Stage:
 def receipts(layout: Layout) -> tuple[Receipt, ...]:
     """All receipts of a run whose data are there in full, sorted by task id.
 
-    A receipt that cannot be read, or whose data file is missing or of another size, counts as absent:
-    the task is done again.
+    A receipt that cannot be read, or whose data file is missing, no file or of another size, counts as
+    absent: the task is done again.
     """
     found = (_receipt(layout, path) for path in sorted(layout.receipts.glob("[!.]*.json")))
     return tuple(receipt for receipt in found if receipt is not None)
@@ -108,16 +116,21 @@ def open_run(layout: Layout, plan_record: Mapping[str, Any]) -> RunState:
 def _receipt(layout: Layout, path: Path) -> Receipt | None:
     try:
         receipt = RECEIPT.validate_json(path.read_bytes(), strict=True)
-        size = (layout.staging / data_file(path.stem)).stat().st_size
+        data = (layout.staging / data_file(path.stem)).stat()
     except (OSError, ValueError):
         return None
+    size = data.st_size if S_ISREG(data.st_mode) else None
     own = (receipt.task_id, receipt.file, receipt.bytes) == (path.stem, data_file(path.stem), size)
     return receipt if own else None
 
 
 def _write(path: Path, content: bytes) -> None:
     try:
-        write_atomic(path, content)
+        try:
+            write_atomic(path, content)
+        except IsADirectoryError:
+            set_aside(path)
+            write_atomic(path, content)
     except OSError as error:
         raise _staging_error(path, error) from error
 

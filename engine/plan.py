@@ -1,22 +1,21 @@
 """make_plan(spec): every check that can fail before any work fails here. Nothing has run yet."""
 
-import hashlib
 import platform
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.auxiliary import Table, joined_columns, open_tables, published_columns, table_digests
 from engine.columns import bytes_of
-from engine.errors import PlanError
+from engine.errors import BundleError, PlanError
 from engine.models.architecture import handshake
 from engine.models.bundle import bundle_digest, load_card
 from engine.models.card import Card
 from engine.models.model import architecture_of, load_model
-from engine.spec import RunSpec, digest
+from engine.spec import RunSpec, Select, Velocity, digest
 from engine.surveys import survey_of
+from engine.surveys.pinned import sha256_of
 from engine.surveys.tasks import cut
 from engine.types import Column, Shard, Task
 
@@ -26,6 +25,8 @@ USUAL_ROWS = 512
 
 # What labels can depend on beside the program itself; kept in the manifest.
 VERSIONS = ("abundant", "torch", "numpy", "scipy", "pyarrow", "astropy", "fitsio", "gaiadr3-zeropoint", "ray")
+
+T = TypeVar("T", Select, Velocity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +41,7 @@ class Plan:
     spec: RunSpec
     digest: str
     work_digest: str
-    inputs: Mapping[str, str]
-    bundle_sha256: str
+    tables: Mapping[str, str]
     card: Card
     auxiliary: tuple[Table, ...]
     columns: tuple[Column, ...]
@@ -71,8 +71,8 @@ class Plan:
             "python": platform.python_version(),
             "machine": platform.machine(),
             "spec": self.spec.model_dump(mode="json", by_alias=True),
-            "inputs": dict(self.inputs),
-            "bundle_sha256": self.bundle_sha256,
+            "tables": dict(self.tables),
+            "bundle_sha256": self.spec.model.sha256,
             "card": self.card.model_dump(mode="json"),
             "tasks": len(self.tasks),
             "rows": self.rows,
@@ -81,6 +81,7 @@ class Plan:
 
 def make_plan(spec: RunSpec) -> Plan:
     """The plan of a run; PlanError or BundleError, with the remedy, for everything that cannot work."""
+    spec = pinned(spec)
     survey = survey_of(spec.survey)
     card = load_card(spec.model.bundle)
     handshake(architecture_of(card), survey.name, survey.spectrograph)
@@ -90,20 +91,20 @@ def make_plan(spec: RunSpec) -> Plan:
         keys=survey.keys,
         spectrograph=survey.spectrograph,
         sampling=spec.sampling,
+        sha256=spec.model.sha256,
         joined=published_columns(tables),
     )
     row_bytes = survey.row_bytes + bytes_of(joined_columns(tables))
     rows = _rows(spec, row_bytes)
     shards = sorted(survey.list_shards(spec.survey), key=lambda shard: shard.path)
     tasks = tuple(task for shard in shards for task in cut(shard, rows))
-    bundle, inputs = bundle_digest(spec.model.bundle), _inputs(spec) | table_digests(tables)
-    work = digest([version("abundant"), spec.digest(), bundle, inputs])
+    digests = table_digests(tables)
+    work = digest([version("abundant"), spec.digest(), spec.model.sha256, digests])
     return Plan(
         spec=spec,
         digest=digest([work, [task.task_id for task in tasks]]),
         work_digest=work,
-        inputs=inputs,
-        bundle_sha256=bundle,
+        tables=digests,
         card=card,
         auxiliary=tables,
         columns=model.columns,
@@ -113,15 +114,27 @@ def make_plan(spec: RunSpec) -> Plan:
     )
 
 
-def _inputs(spec: RunSpec) -> dict[str, str]:
-    """sha256 of the files that `select` and `rv` name: another list of ids is another catalog."""
-    named = {"survey.select.path": spec.survey.select.path, "survey.rv.path": spec.survey.rv.path}
-    return {key: _sha256(path) for key, path in named.items() if path is not None}
+def pinned(spec: RunSpec) -> RunSpec:
+    """The spec with the sha256 of every file it names, so that the run reads these and no others.
+
+    PlanError or BundleError when the spec names another sha256 already.
+    """
+    select, rv = _pinned(spec.survey.select, "select"), _pinned(spec.survey.rv, "rv")
+    survey = spec.survey.model_copy(update={"select": select, "rv": rv})
+    bundle = bundle_digest(spec.model.bundle)
+    if spec.model.sha256 not in (None, bundle):
+        raise BundleError(f"{spec.model.bundle}: its card has sha256 {bundle}, model.sha256 is another")
+    model = spec.model.model_copy(update={"sha256": bundle})
+    return spec.model_copy(update={"survey": survey, "model": model})
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _pinned(part: T, key: str) -> T:
+    if part.path is None or not part.path.is_file():
+        return part
+    found = sha256_of(part.path)
+    if part.sha256 not in (None, found):
+        raise PlanError(f"survey.{key}.path: {part.path} has sha256 {found}, survey.{key}.sha256 is another")
+    return part.model_copy(update={"sha256": found})
 
 
 def _rows(spec: RunSpec, row_bytes: int) -> int:

@@ -50,6 +50,8 @@ def _root(root: str) -> str:
 # Absolute from the start: workers may stand in another folder than the driver.
 Place: TypeAlias = Annotated[Path, BeforeValidator(_not_blank), AfterValidator(_absolute)]
 Root: TypeAlias = Annotated[str, BeforeValidator(_text), AfterValidator(_root)]
+# What a file must hold: the plan fills it in, so that nothing else is read in the run.
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Names: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_unique)]
 # What torch, numpy and a signed 64-bit column all take.
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
@@ -72,6 +74,8 @@ class Select(Frozen):
     """Redrock classes to keep when by = "spectype"."""
     path: Place | None = None
     """Parquet, CSV or FITS table with the id column (DESI: targetid) when by = "ids"."""
+    sha256: Sha256 | None = None
+    """What the table must be; None: what it is when the run is planned."""
 
     @model_validator(mode="after")
     def _every_key_counts(self) -> Self:
@@ -90,6 +94,8 @@ class Velocity(Frozen):
     """rvtab: an mwsall FITS file; redrock: the file beside each coadd; table: Parquet; none: no shift."""
     path: Place | None = None
     """The file, for rvtab and table. A table has the survey's id, rv [km/s] and optionally rv_err."""
+    sha256: Sha256 | None = None
+    """What the file must be; None: what it is when the run is planned."""
 
     @model_validator(mode="after")
     def _every_key_counts(self) -> Self:
@@ -190,6 +196,8 @@ class ModelSpec(Frozen):
 
     bundle: Place
     """A bundle directory: model.safetensors and card.toml."""
+    sha256: Sha256 | None = None
+    """sha256 that card.toml must have; None: what it has when the run is planned."""
 
 
 class Sampling(Frozen):

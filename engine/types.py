@@ -206,6 +206,8 @@ class Batch:
     task: Task
     spectra: pa.Table
     failure: str | None = None
+    seen: str = ""
+    """Sizes and dates of the task's files when they were read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,7 +289,8 @@ class Receipt:
     """Proof that one task is done, written after its data.
 
     `rows` = `ok` + `flagged` + `no_result`. A failed task's rows, where their ids could be read, are
-    staged as NO_RESULT rows and counted there.
+    staged as NO_RESULT rows and counted there. `seen` stands for the sizes and dates of its files when it
+    was read: a task is done only as long as they stay the same.
     """
 
     task_id: str
@@ -301,6 +304,7 @@ class Receipt:
     bytes: int
     sha256: str
     reason: str = ""
+    seen: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -312,7 +316,13 @@ class Sink(Protocol):
     """Where labels go. Staging the same task twice must leave the same single result."""
 
     def stage(
-        self, task: Task, labels: pa.Table, *, failure: str | None, seconds: Mapping[str, float]
+        self,
+        task: Task,
+        labels: pa.Table,
+        *,
+        failure: str | None,
+        seconds: Mapping[str, float],
+        seen: str = "",
     ) -> Receipt:
         """Write one task's labels durably and return its receipt; StagingError when that fails."""
         ...

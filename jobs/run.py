@@ -13,13 +13,18 @@ from catalogs.place import check_place, is_published
 from catalogs.report import CommitReport
 from catalogs.stage import RunState, Stage, open_run
 from catalogs.verify import VerifyReport, verify
+from engine.errors import CommitError, RunError
 from engine.flags import FLAGS
 from engine.plan import Plan
 from engine.runtime import RUNTIMES
 from engine.spec import Profile
 from engine.surveys import survey_of
-from engine.types import Receipt
+from engine.surveys.seen import seen
+from engine.types import Receipt, Shard
 from jobs.progress import Tally, bars, say
+
+# How often files that were written in the meantime are read again.
+ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +72,36 @@ def run(plan: Plan, profile: Profile) -> RunReport:
 
 
 def _execute(plan: Plan, layout: Layout, profile: Profile, lease: Lease) -> tuple[float, float]:
-    """Seconds to the first receipt, and spectra/s after it."""
+    """Do what is left, and again what was read from files that have been touched since.
+
+    Seconds to the first receipt, and spectra/s after it. RunError when files do not come to rest.
+    """
     stage = Stage(layout)
-    # A failed task is tried again: its file may have come back, with the size that the plan knows.
-    left = plan.without({receipt.task_id for receipt in stage.receipts() if receipt.status == "done"})
+    # A failed task is tried again: its file may have come back, with the content that the plan knows.
+    done = {receipt.task_id for receipt in stage.receipts() if receipt.status == "done"}
+    left = plan.without(done - _touched(plan, stage))
     if len(left.tasks) < len(plan.tasks):
         say(f"Resuming: {len(plan.tasks) - len(left.tasks)} of {len(plan.tasks)} tasks are already done.")
-    return _follow(RUNTIMES[profile.runtime](left, stage, profile), len(left.tasks), lease)
+    timing = _follow(RUNTIMES[profile.runtime](left, stage, profile), len(left.tasks), lease)
+    for _ in range(ROUNDS):
+        if not (touched := _touched(plan, stage)):
+            return timing
+        say(f"{len(touched)} tasks are done again: their files were written after they were read.")
+        again = plan.without({task.task_id for task in plan.tasks} - touched)
+        _follow(RUNTIMES[profile.runtime](again, stage, profile), len(again.tasks), lease)
+    raise RunError(
+        "files of the survey change as fast as they are read; run the same command again when they rest"
+    )
+
+
+def _touched(plan: Plan, stage: Stage) -> set[str]:
+    """The tasks whose receipts tell of other sizes or dates than their files have now."""
+    then = {receipt.task_id: receipt.seen for receipt in stage.receipts()}
+    read = [task for task in plan.tasks if task.task_id in then]
+    shards = {task.shard.shard_id: task.shard for task in read}
+    now = {shard_id: seen(plan.spec.survey, shard) for shard_id, shard in shards.items()}
+    # Files that are gone were as planned when they were read.
+    return {t.task_id for t in read if now[t.shard.shard_id] not in ("", then[t.task_id])}
 
 
 def _follow(receipts: Iterable[Receipt], tasks: int, lease: Lease) -> tuple[float, float]:
@@ -96,6 +124,11 @@ def commit_run(plan: Plan) -> CommitReport:
     if is_published(layout):
         return _commit(plan, layout)
     with driving(layout) as lease:
+        if touched := _touched(plan, Stage(layout)):
+            raise CommitError(
+                f"the files of {len(touched)} tasks were written after they were read; "
+                "`abundant run` does these tasks again"
+            )
         return _commit(plan, layout, lease)
 
 
@@ -123,8 +156,15 @@ def _commit(plan: Plan, layout: Layout, lease: Lease | None = None) -> CommitRep
 def manifest_of(plan: Plan) -> dict[str, Any]:
     """What a catalog keeps of its plan: spec, bundle, flags in words, and the files by shard id."""
     flags = [{"bit": f.bit, "name": f.name, "severity": f.severity, "text": f.text} for f in FLAGS]
-    shards = {task.shard.shard_id: task.shard.path for task in plan.tasks}
-    return {"plan": plan.record(), "flags": flags, "shards": shards, "warnings": list(plan.warnings)}
+    shards = {task.shard.shard_id: task.shard for task in plan.tasks}
+    files = {shard_id: _files(shard) for shard_id, shard in shards.items()}
+    return {"plan": plan.record(), "flags": flags, "shards": files, "warnings": list(plan.warnings)}
+
+
+def _files(shard: Shard) -> str | list[tuple[str, int]]:
+    """A shard's file; of a group those that have rows, each with their number."""
+    members = [(member.path, member.rows) for member in shard.members if member.rows]
+    return members if len(members) > 1 else shard.path
 
 
 def check(catalog: Path) -> VerifyReport:

@@ -1,19 +1,19 @@
 """Tables for people."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
 
-from catalogs.manifest import Manifest
+from catalogs.manifest import Manifest, origin
 from catalogs.report import CommitReport
 from engine.flags import FLAGS, names
 from engine.models import MODELS
 from engine.plan import Plan
 from engine.surveys import SURVEYS
 from engine.train import TrainReport
-from engine.types import Arm, Basis, Waves
+from engine.types import Arm, Axis, Basis, Waves
 from jobs.run import RunReport
 
 SHOWN_WARNINGS = 5
@@ -21,40 +21,60 @@ SHOWN_WARNINGS = 5
 
 def surveys() -> Table:
     """The registered surveys."""
-    table = Table("name", "what", "keys", "arms", "frame", "wavelengths")
+    table = _entries()
     for survey in SURVEYS.values():
-        arms = ", ".join(f"{arm.name} {_span(arm)}" for arm in survey.arms)
         keys = "/".join(key.name for key in survey.keys)
-        table.add_row(
-            survey.name, f"{survey.title} ({survey.reference})", keys, arms, survey.frame, survey.medium
-        )
+        facts = f"{survey.frame} frame, {survey.medium} wavelengths; key {keys}"
+        _entry(table, survey.name, survey.title, survey.reference, _arms(survey.arms), facts)
     return table
 
 
-def _span(arm: Arm) -> str:
-    if isinstance(arm.grid, Basis):
-        return f"{arm.grid.pixels} coefficients"
-    own = " at most, in the file" if isinstance(arm.grid, Waves) else ""
-    return f"{arm.grid.low:.0f}-{arm.grid.high:.0f} A ({arm.grid.pixels}{own})"
+def _arms(arms: Sequence[Arm]) -> str:
+    """The cameras, each with what it covers."""
+    spans = ", ".join(f"{arm.name} {_span(arm.grid)}" for arm in arms) or "arms as the spec gives them"
+    own = [arm.grid.pixels for arm in arms if isinstance(arm.grid, Waves)]
+    return f"{spans}; each spectrum has its own pixels, {max(own)} at most" if own else spans
+
+
+def _span(grid: Axis) -> str:
+    if isinstance(grid, Basis):
+        return f"{grid.pixels} coefficients"
+    pixels = "" if isinstance(grid, Waves) else f" ({grid.pixels} px)"
+    return f"{grid.low:.0f}-{grid.high:.0f} A{pixels}"
 
 
 def models() -> Table:
     """The registered models with their default sizes; parameters for 12 outputs."""
-    table = Table("name", "what", "hyper-parameters", "input", "parameters (12 labels)", "source")
+    table = _entries()
     for model in MODELS.values():
         network = model.build(model.hyper, model.input.grid.pixels, 12)
         parameters = sum(weights.numel() for weights in network.parameters())
+        grid = f"{model.input.grid.pixels} px, {model.input.frame} frame, {model.input.medium}"
+        facts = f"{grid}; {parameters:,} parameters for 12 labels"
         hyper = ", ".join(f"{key} = {value}" for key, value in model.hyper.model_dump().items())
-        grid = f"{model.input.grid.pixels} px, {model.input.frame}, {model.input.medium}"
-        table.add_row(model.name, model.title, hyper, grid, f"{parameters:,}", model.reference)
+        _entry(table, model.name, model.title, model.reference, facts, hyper)
     return table
+
+
+def _entries() -> Table:
+    """Names, and beside each some lines: on a terminal of 80 columns more columns would be slivers."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    return table
+
+
+def _entry(table: Table, name: str, *lines: str) -> None:
+    if table.row_count:
+        table.add_row()
+    table.add_row(name, escape("\n".join(lines)))
 
 
 def flags() -> Table:
     """The row flags."""
     table = Table("bit", "value", "name", "severity", "meaning")
     for flag in FLAGS:
-        table.add_row(str(flag.bit), str(flag.value), flag.name, flag.severity, flag.text)
+        table.add_row(str(flag.bit), str(flag.value), flag.name, flag.severity, escape(flag.text))
     return table
 
 
@@ -68,17 +88,15 @@ def _pairs() -> Table:
 
 def plan(found: Plan) -> Table:
     """What a run would do."""
-    files = {task.shard.path for task in found.tasks}
+    shards = {task.shard.shard_id: task.shard for task in found.tasks}
+    files = sum(len(shard.members) or 1 for shard in shards.values())
     most = max((task.stop - task.start for task in found.tasks), default=0)
     table = _pairs()
     table.add_row("plan", found.digest[:12])
-    table.add_row("survey", f"{found.spec.survey.name}, {len(files):,} files under {found.spec.survey.root}")
+    table.add_row("survey", f"{found.spec.survey.name}, {files:,} files under {found.spec.survey.root}")
     table.add_row("model", f"{found.card.name} ({found.card.architecture}), {len(found.card.labels)} labels")
     table.add_row("draws", f"{found.spec.sampling.draws}, seed {found.spec.sampling.seed}")
-    table.add_row(
-        "tasks",
-        f"{len(found.tasks):,} of at most {most:,} rows",
-    )
+    table.add_row("tasks", f"{len(found.tasks):,} of at most {most:,} rows")
     table.add_row("rows", f"{found.rows:,} before selection ({found.spec.survey.select.by})")
     table.add_row("to read", f"{found.bytes / 2**30:.2f} GiB")
     catalog = found.spec.catalog
@@ -128,9 +146,9 @@ def _leftovers(done: CommitReport) -> str:
 def explained(row: Mapping[str, Any], manifest: Manifest) -> Table:
     """One row back to its file, with its flags in words as far as the manifest has them."""
     table = _pairs()
-    table.add_row("file", _file(row, manifest))
-    table.add_row("row", f"{row['row_in_shard']} of its FIBERMAP and image HDUs, from 0")
-    table.add_row("task", row["task_id"])
+    for name, value in _source(row, manifest):
+        table.add_row(name, escape(value))
+    table.add_row("task", escape(str(row["task_id"])))
     for failure in manifest.get("failures", []):
         if failure["task_id"] == row["task_id"]:
             table.add_row("failed", escape(failure["reason"]))
@@ -142,10 +160,13 @@ def explained(row: Mapping[str, Any], manifest: Manifest) -> Table:
     return table
 
 
-def _file(row: Mapping[str, Any], manifest: Manifest) -> str:
-    """The file's path; without its root where the manifest does not know it."""
-    shard = str(manifest.get("shards", {}).get(row["shard_id"], row["shard_id"]))
+def _source(row: Mapping[str, Any], manifest: Manifest) -> list[tuple[str, str]]:
+    """The file, without its root where the manifest does not know it, and the row in it."""
+    if row["shard_id"] is None or row["row_in_shard"] is None:
+        return [("file", "unknown: shard_id or row_in_shard is NULL")]
+    file, number = origin(manifest, row["shard_id"], row["row_in_shard"])
     inner: Any = manifest.get("plan", {})
     for key in ("spec", "survey", "root"):
         inner = inner.get(key) if isinstance(inner, dict) else None
-    return escape(f"{inner}/{shard}" if isinstance(inner, str) else shard)
+    place = f"{inner}/{file}" if isinstance(inner, str) else file
+    return [("file", place), ("row", f"{number} of its spectra, from 0")]

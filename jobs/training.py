@@ -1,19 +1,28 @@
 """The `train` command."""
 
+from contextlib import ExitStack
+from functools import cache
+
 from engine.spec import TrainSpec
-from engine.train import Epoch, TrainReport, train
+from engine.train import TrainReport, train
 from jobs import show
-from jobs.progress import CONSOLE, bars, epoch_remark, say
+from jobs.progress import CONSOLE, Bar, bars, epoch_remark, say
 
 
 def run_training(spec: TrainSpec) -> TrainReport:
     """Train with progress, and show what came of it."""
-    with bars(Reading=1, Training=spec.training.epochs) as [reading, training]:
+    with ExitStack() as display:
 
-        def on_epoch(epoch: Epoch) -> None:
-            training.advance(epoch_remark(epoch))
+        @cache
+        def shown() -> list[Bar]:
+            """The bars appear with the first spectra: what is refused before leaves no empty bar behind."""
+            return display.enter_context(bars(Reading=1, Training=spec.training.epochs))
 
-        report = train(spec, on_shard=reading.reach, on_epoch=on_epoch)
+        report = train(
+            spec,
+            on_shard=lambda done, of: shown()[0].reach(done, of),
+            on_epoch=lambda epoch: shown()[1].advance(epoch_remark(epoch)),
+        )
     CONSOLE.print(show.trained(report))
     stars = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.counts.items())
     say(f"Bundle {report.card.name} in {report.bundle} ({stars})")

@@ -15,8 +15,8 @@ Rule: TypeAlias = tuple[str, Callable[[Floats], Bools]]
 
 FINITE: Rule = ("finite", np.isfinite)
 SCALE: Rule = ("finite and above 0", lambda x: np.isfinite(x) & (x > 0))
-# A pixel that the model does not use has an infinite scale.
-PIXEL_SCALE: Rule = ("above 0", lambda x: x > 0)
+# A pixel that the model does not use has an infinite scale; a model that uses none is no model.
+PIXEL_SCALE: Rule = ("above 0, and finite for the pixels in use", lambda x: (x > 0) & np.isfinite(x).any())
 SCATTER: Rule = ("finite and not below 0", lambda x: np.isfinite(x) & (x >= 0))
 
 ANY = -1

@@ -14,7 +14,7 @@ from engine.errors import BundleError
 from engine.models import MODELS
 from engine.models.architecture import Architecture
 from engine.models.arrays import check_arrays, expected_arrays
-from engine.models.bundle import WEIGHTS, load_card, load_weights
+from engine.models.bundle import WEIGHTS, bundle_digest, load_card, load_weights
 from engine.models.card import Card
 from engine.prepare.scale import Affine
 from engine.spec import Sampling
@@ -60,14 +60,18 @@ def load_model(
     keys: tuple[Column, ...],
     spectrograph: Spectrograph,
     sampling: Sampling,
+    sha256: str | None = None,
     joined: tuple[Column, ...] = (),
 ) -> tuple[Model, tuple[nn.Sequential, ...]]:
     """The model of a bundle and its trained networks; BundleError when the parts do not fit together.
 
-    `keys`, `spectrograph` and `joined` are what the survey and the auxiliary tables give.
+    `keys`, `spectrograph` and `joined` are what the survey and the auxiliary tables give; `sha256` is that of
+    the card, where another bundle must not take its place.
     """
     card = load_card(folder)
     arrays = load_weights(folder, card)
+    if sha256 not in (None, bundle_digest(folder)):
+        raise BundleError(f"{folder} is not the bundle that was planned with: put it back, or plan again")
     architecture = architecture_of(card)
     networks = tuple(_skeleton(card, architecture) for _ in range(card.members))
     pixels = architecture.input.grid.pixels

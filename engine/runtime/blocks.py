@@ -26,6 +26,7 @@ def pack(batch: Batch, started: float) -> pa.Table:
         {
             "task": pa.array([json.dumps(asdict(batch.task))]),
             "failure": pa.array([batch.failure], pa.string()),
+            "seen": pa.array([batch.seen]),
             "read_seconds": pa.array([time.perf_counter() - started]),
             "spectra": nested,
         }
@@ -43,7 +44,8 @@ def unpack(block: pa.Table) -> tuple[Batch, float]:
         raise TaskMismatch(f"Ray Data handed over {len(block)} tasks in one batch, expected exactly one")
     spectra = pa.Table.from_struct_array(block["spectra"].chunk(0).flatten())
     task = _task(json.loads(block["task"][0].as_py()))
-    batch = Batch(task=task, spectra=spectra, failure=block["failure"][0].as_py())
+    failure, seen = block["failure"][0].as_py(), block["seen"][0].as_py()
+    batch = Batch(task=task, spectra=spectra, failure=failure, seen=seen)
     return batch, block["read_seconds"][0].as_py()
 
 

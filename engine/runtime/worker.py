@@ -15,6 +15,7 @@ from engine.models.model import Model, load_model
 from engine.route import infer
 from engine.spec import RunSpec
 from engine.surveys import survey_of
+from engine.surveys.seen import seen
 from engine.types import Batch, Receipt, Sink, Task
 
 READ_ATTEMPTS = 3
@@ -23,11 +24,12 @@ FIRST_PAUSE_S = 0.2
 
 def read_batch(spec: RunSpec, tables: Sequence[Table], task: Task) -> Batch:
     """One task's spectra. The one place where a ShardError, and only that, becomes a failed batch."""
+    at_first = seen(spec.survey, task.shard)
     try:
-        return Batch(task=task, spectra=_read_patiently(spec, tables, task))
+        return Batch(task=task, spectra=_read_patiently(spec, tables, task), seen=at_first)
     except ShardError as error:
         ids = survey_of(spec.survey).read_ids(spec.survey, task)
-        return Batch(task=task, spectra=ids, failure=f"{type(error).__name__}: {error}")
+        return Batch(task=task, spectra=ids, failure=f"{type(error).__name__}: {error}", seen=at_first)
 
 
 def _read_patiently(spec: RunSpec, tables: Sequence[Table], task: Task) -> pa.Table:
@@ -56,7 +58,7 @@ class Worker:
         if len(rows) != len(batch.spectra):
             raise TaskMismatch(f"task {batch.task.task_id}: {len(batch.spectra)} rows in, {len(rows)} out")
         seconds = {"read": read_seconds, "infer": time.perf_counter() - start}
-        return self.sink.stage(batch.task, rows, failure=batch.failure, seconds=seconds)
+        return self.sink.stage(batch.task, rows, failure=batch.failure, seconds=seconds, seen=batch.seen)
 
 
 def start_worker(spec: RunSpec, tables: Sequence[Table], sink: Sink, device: torch.device) -> Worker:
@@ -73,6 +75,7 @@ def start_worker(spec: RunSpec, tables: Sequence[Table], sink: Sink, device: tor
         keys=survey.keys,
         spectrograph=survey.spectrograph,
         sampling=spec.sampling,
+        sha256=spec.model.sha256,
         joined=published_columns(tables),
     )
     return Worker(

@@ -83,12 +83,22 @@ def find_hdu(hdus: Iterable[Hdu], name: str) -> Hdu:
     raise ShardCorrupt(f"HDU {name}: missing, expected one of that name")
 
 
-def digest(hdus: Iterable[Hdu]) -> str:
-    """sha256 of what headers say. Where they hold DATASUM, as DESI's do, it changes with any number."""
+def digest(hdus: Iterable[Hdu], *tables: bytes) -> str:
+    """sha256 of what headers say, and of some tables' bytes.
+
+    Where headers hold DATASUM, as DESI's do, it changes with any number of the file.
+    """
     found = hashlib.sha256()
     for hdu in hdus:
         found.update(hdu.text.encode("latin-1"))
+    for table in tables:
+        found.update(table)
     return found.hexdigest()
+
+
+def table_bytes(fetch: Fetch, hdu: Hdu) -> bytes:
+    """The rows of a binary table as they are in the file."""
+    return fetch(hdu.extent.offset, hdu.rows * int(hdu.value("NAXIS1", 0)))
 
 
 def _hdu(text: str, data: int, number: int) -> tuple[Hdu, int]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import pyarrow as pa
 
@@ -16,6 +17,8 @@ from engine.types import Shard, Task
 
 # Enough for a look; a file of any size is read no further.
 MOST_ROWS = 256
+# Characters of what each reader says of a file that it refuses.
+MOST_WORDS = 140
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,18 +37,42 @@ def guess(path: Path, table: TableColumns | None = None, survey: str | None = No
     `table` tells the columns of a table of the user's own; `survey` asks one reader only. A file is tried
     under its own name first, and then under names that each survey's files have.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
+    _refuse_no_file(path)
     asked = _asked(table, survey)
-    refusals = {}
+    refusals: dict[str, str] = {}
     for names in (_own_name, _usual_names):
         for one in asked:
             for name in names(path, one):
                 try:
                     return _read(path, name, one, table)
-                except (ShardError, PlanError) as error:
-                    refusals[one.name] = f"  {one.name}: {_short(error, name)}"
-    raise InputError(f"{path}: no survey's reader understands it:\n" + "\n".join(refusals.values()))
+                except ShardError as error:
+                    refusals.setdefault(one.name, _short(error, name))
+                except PlanError:
+                    # No file of this survey is called so.
+                    continue
+    lines = [f"  {one.name}: {refusals.get(one.name) or _called(one)}" for one in asked]
+    raise InputError(
+        f"{path}: no survey's reader understands it:\n" + "\n".join(lines) + _remark(path, table)
+    )
+
+
+def _refuse_no_file(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name one file of it")
+    if path.parts and path.parts[0] == "s3:":
+        raise InputError(f"{path}: only files on this machine are looked at: copy one here first")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+
+
+def _called(survey: Survey) -> str:
+    return f"its files are called {', '.join(survey.files[:2])}"
+
+
+def _remark(path: Path, table: TableColumns | None) -> str:
+    if table is not None or path.suffix not in (".parquet", ".arrow", ".feather"):
+        return ""
+    return '\nA table of your own is read by survey = "table": a spec tells its columns; see `abundant plan`.'
 
 
 def _asked(table: TableColumns | None, survey: str | None) -> list[Survey]:
@@ -53,7 +80,10 @@ def _asked(table: TableColumns | None, survey: str | None) -> list[Survey]:
     if survey is not None and survey not in SURVEYS:
         raise InputError(f"--survey {survey!r} is unknown; known: {', '.join(SURVEYS)}")
     everything = [s for s in SURVEYS.values() if survey in (None, s.name)]
-    return [s for s in everything if s.name != "table" or table is not None]
+    asked = [s for s in everything if s.name != "table" or table is not None]
+    if not asked:
+        raise InputError("--survey table: only a spec can tell the columns of a table; see `abundant plan`")
+    return asked
 
 
 def _read(path: Path, name: str, survey: Survey, table: TableColumns | None) -> Guess:
@@ -98,4 +128,4 @@ def _alone(path: Path, name: str) -> Iterator[Path]:
 def _short(error: Exception, name: str) -> str:
     """The end of a message, without the folder in which the file stood alone."""
     text = str(error).splitlines()[0]
-    return text.rpartition(f"{name}: ")[2] or text
+    return shorten(text.rpartition(f"{name}: ")[2] or text, MOST_WORDS, placeholder=" …")

@@ -1,5 +1,6 @@
 """What `inspect` prints of a file."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 import numpy as np
@@ -33,10 +34,10 @@ def page(found: Guess) -> Table:
         table.add_row("key", line)
     for arm in survey.arms:
         table.add_row(f"arm {arm.name}", _arm(found, arm))
-    for name in NOTABLE:
-        missing = found.spectra[name].null_count
-        if missing:
-            table.add_row("missing", f"{name} in {missing:,} of {rows:,} rows")
+    for line in _missing(found):
+        table.add_row("missing", line)
+    if None is not (source := _position(found)):
+        table.add_row("positions", source)
     table.add_row("models", ", ".join(_models(found)) or "none of those in `abundant models` can read it")
     return table
 
@@ -49,6 +50,23 @@ def _keys(found: Guess) -> Iterator[str]:
         yield f"… ({'/'.join(names)})"
 
 
+def _missing(found: Guess) -> Iterator[str]:
+    """The columns that rows lack, those together that as many rows lack."""
+    rows, lacking = len(found.spectra), defaultdict(list)
+    for name in NOTABLE:
+        lacking[found.spectra[name].null_count].append(name)
+    for count in sorted(lacking.keys() - {0}, reverse=True):
+        where = "every row" if count == rows else f"{count:,} of {rows:,} rows"
+        yield f"{', '.join(lacking[count])} in {where}"
+
+
+def _position(found: Guess) -> str | None:
+    sources = found.spectra["position_source"].to_pylist()
+    if approximate := sources.count("source_id"):
+        return f"from the source_id, good to 50 arcsec, in {approximate:,} of {len(sources):,} rows"
+    return None
+
+
 def _arm(found: Guess, arm: Arm) -> str:
     """Pixels, span, S/N and what is missing of one arm."""
     flux, ivar, mask = arrays(found.spectra, arm)
@@ -58,17 +76,18 @@ def _arm(found: Guess, arm: Arm) -> str:
     light = np.abs(good_flux) if isinstance(arm.grid, Basis) else good_flux
     signal = np.where(good, light * np.sqrt(good_ivar), np.nan)
     dark = int((~good.any(axis=1)).sum())
-    lit = signal[good.any(axis=1)]
-    medians = np.nanmedian(lit, axis=1) if len(lit) else np.zeros(1)
+    if dark == len(good):
+        return f"{_span(found, arm)}; no good pixel in any row"
+    medians = np.nanmedian(signal[good.any(axis=1)], axis=1)
     parts = [
         _span(found, arm),
-        f"S/N per pixel {_range(medians)}",
+        f"S/N per {'coefficient' if isinstance(arm.grid, Basis) else 'pixel'} {_range(medians)}",
         f"good {good.mean():.1%}, masked {(mask != 0).mean():.1%}, without ivar {(~(ivar > 0)).mean():.1%}",
     ]
     if nonfinite.any():
         parts.append(f"{int(nonfinite.sum()):,} pixels NaN or infinite")
     if dark:
-        parts.append(f"{dark:,} rows without a good pixel")
+        parts.append(f"{dark:,} of {len(good):,} rows without a good pixel")
     return "; ".join(parts)
 
 

@@ -97,15 +97,21 @@ class DyingStage:
     after_data: bool
 
     def stage(
-        self, task: Task, labels: pa.Table, *, failure: str | None, seconds: Mapping[str, float]
+        self,
+        task: Task,
+        labels: pa.Table,
+        *,
+        failure: str | None,
+        seconds: Mapping[str, float],
+        seen: str = "",
     ) -> Receipt:
         if self.inner.receipts() and not self.marker.exists():
             self.marker.touch()
             if self.after_data:
-                self.inner.stage(task, labels, failure=failure, seconds=seconds)
+                self.inner.stage(task, labels, failure=failure, seconds=seconds, seen=seen)
                 (self.inner.layout.receipts / f"{task.task_id}.json").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
-        return self.inner.stage(task, labels, failure=failure, seconds=seconds)
+        return self.inner.stage(task, labels, failure=failure, seconds=seconds, seen=seen)
 
 
 @pytest.mark.ray

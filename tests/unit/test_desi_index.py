@@ -143,7 +143,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_truncation_anywhere_is_a_problem(whole: Path, share: float) -> None:
     short = whole.with_name("short.fits")
     short.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
-    finding = files.inspect(Folder(short.parent), short.name)
+    finding = files.inspect(Folder(short.parent), {}, short.name)
     assert finding.problem is not None
     assert not finding.passing
     assert finding.rows in (0, 3)
@@ -157,7 +157,7 @@ def test_noise_in_the_headers_never_escapes(whole: Path, noise: bytes, share: fl
     content[start : start + len(noise)] = noise
     broken = whole.with_name("noisy.fits")
     broken.write_bytes(content)
-    files.inspect(Folder(broken.parent), broken.name)
+    files.inspect(Folder(broken.parent), {}, broken.name)
     shard = Shard(path=broken.name, size=len(content), rows=3, shard_id="", problem="noise")
     DESI.read_ids(survey_spec(broken.parent), Task(task_id="", shard=shard, start=0, stop=3))
 

@@ -88,7 +88,7 @@ def test_ids_that_cannot_be_used(tmp_path: Path) -> None:
     for name, table, message in (
         ("none.parquet", None, "is no file"),
         ("other.parquet", {"source_id": [1]}, "no readable column targetid"),
-        ("float.parquet", {"targetid": [1.0]}, "is float64; store it as int64"),
+        ("float.parquet", {"targetid": [1.0]}, "is double; store it as int64"),
         ("text.parquet", {"targetid": ["1"]}, "store it as int64"),
         ("gap.parquet", {"targetid": [FIRST, None]}, "with no cell empty"),
         ("empty.parquet", {"targetid": pa.array([], pa.int64())}, "has no rows; list the ids"),

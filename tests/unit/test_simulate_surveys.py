@@ -34,7 +34,7 @@ from engine.surveys.rave import RAVE
 from engine.surveys.survey import Survey
 from engine.surveys.table import TABLE
 from engine.types import Task, Waves
-from jobs.__main__ import app
+from jobs.cli import app
 from jobs.simulate import run_simulation
 
 STARS = 70

@@ -1,7 +1,7 @@
 """Which files DESI spectra come in, and whether one is as it must be."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from engine.errors import PlanError, ShardCorrupt, ShardError, ShardUnavailable
 from engine.surveys.desi.layout import ARMS, IMAGES
 from engine.surveys.desi.redrock import redrock_names
 from engine.surveys.fits import FitsFile, gunzipped, opened, read_rows
-from engine.surveys.fits_headers import Hdu, digest, find_hdu, walk
+from engine.surveys.fits_headers import Hdu, digest, find_hdu, table_bytes, walk
 from engine.surveys.index_cache import Finding
 from engine.surveys.store import Entry, Store
 from engine.types import Arm, Extent, Grid
@@ -37,13 +37,13 @@ def find(store: Store, root: str) -> tuple[list[Entry], dict[str, Entry]]:
     return [found[name] for name in spectra], beside
 
 
-def inspect(store: Store, name: str) -> Finding:
+def inspect(store: Store, beside: Mapping[str, Entry], name: str) -> Finding:
     """What planning must know of a file. A broken one gives a problem, and its rows where FIBERMAP is whole.
 
     A gzipped file is read as far as FIBERMAP's header: checking the rest costs as much as reading it.
     """
     found: dict[str, Hdu] = {}
-    rows, problem, passing = 0, None, False
+    rows, problem, passing, headers = 0, None, False, ""
     try:
         if name.endswith(".gz"):
             return Finding(rows=_rows_of_gzipped(store, name))
@@ -52,11 +52,33 @@ def inspect(store: Store, name: str) -> Finding:
                 found[hdu.name] = hdu
                 rows = hdu.rows if hdu.name == "FIBERMAP" else rows
             check(file, found)
+            headers = _content(store, file, found.values(), "FIBERMAP")
+        if other := beside.get(name):
+            headers += _content_beside(store, other.name)
     except ShardError as error:
         problem, passing = str(error), isinstance(error, ShardUnavailable)
     extents = {} if problem else {hdu: found[hdu].extent for hdu, _ in IMAGES.values()}
-    headers = digest(found.values())
+    headers = headers or digest(found.values())
     return Finding(rows=rows, extents=extents, headers=headers, problem=problem, passing=passing)
+
+
+def _content(store: Store, file: FitsFile, hdus: Iterable[Hdu], table: str) -> str:
+    """A digest of headers and of the small table that gives ids and velocities.
+
+    Headers alone where the store's own fingerprints follow every byte.
+    """
+    if store.exact:
+        return digest(hdus)
+    return digest(hdus, table_bytes(file.file.fetch, find_hdu(hdus, table)))
+
+
+def _content_beside(store: Store, name: str) -> str:
+    """The same of a Redrock file; "" for one that is broken, which is found when it is read."""
+    try:
+        with opened(store, name) as file:
+            return _content(store, file, list(file.walk()), "REDSHIFTS")
+    except ShardError:
+        return ""
 
 
 def _rows_of_gzipped(store: Store, name: str) -> int:

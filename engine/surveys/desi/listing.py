@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 
 import fitsio
@@ -16,6 +16,7 @@ from engine.prepare.frame import LIGHT_KMS
 from engine.spec import Velocity
 from engine.surveys.desi.lookup import look_up
 from engine.surveys.desi.rv_table import usable_columns, velocity_path
+from engine.surveys.pinned import once
 from engine.types import Doubles
 
 RENAMED = {"VRAD": "rv", "VRAD_ERR": "rv_err", "RVS_WARN": "rv_warn"}
@@ -54,7 +55,7 @@ def listed_velocities(rv: Velocity, keys: Mapping[str, pa.Array]) -> Velocities:
     ShardUnavailable when it cannot be read now.
     """
     path = velocity_path(rv)
-    listing = _load(rv.source, path, path.stat().st_mtime_ns)
+    listing = _LOADERS[rv.source](path, rv.sha256)
     place_N, found_N = _match(listing, keys)
 
     def take(values_M: Doubles) -> Doubles:
@@ -102,8 +103,7 @@ def _numbers(listing: Listing, name: str, values: pa.Array) -> npt.NDArray[np.in
     return np.array([number.get(word, -2) for word in values.to_pylist()], np.int64)
 
 
-@lru_cache(maxsize=1)
-def _load(source: str, path: Path, _mtime_ns: int) -> Listing:
+def _load(source: str, path: Path) -> Listing:
     columns = usable_columns(source, path)
     try:
         table = _read_rvtab(path, columns) if source == "rvtab" else pq.read_table(path, columns=columns)
@@ -150,3 +150,6 @@ def _floats(table: pa.Table, name: str) -> Doubles:
     if name not in table.column_names:
         return np.full(len(table), np.nan)
     return table[name].cast(pa.float64(), safe=False).to_numpy()
+
+
+_LOADERS = {source: once(partial(_load, source)) for source in ("rvtab", "table")}

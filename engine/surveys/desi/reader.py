@@ -42,7 +42,10 @@ def list_shards(spec: SurveySpec) -> list[Shard]:
     check_velocity(spec.rv)
     store = store_of(spec.root, spec.storage)
     entries, beside = find(store, spec.root)
-    return [shard_of(file) for file in index_files("desi", store, entries, partial(inspect, store), beside)]
+    return [
+        shard_of(file)
+        for file in index_files("desi", store, entries, partial(inspect, store, beside), beside)
+    ]
 
 
 def read(spec: SurveySpec, task: Task) -> pa.Table:
@@ -108,7 +111,7 @@ def _columns(
 def _refuse_problem(store: Store, shard: Shard) -> None:
     """Raise what was wrong with a file when it was listed; retryable if it still cannot be reached."""
     if shard.problem is not None:
-        raise (ShardUnavailable if inspect(store, shard.path).passing else ShardCorrupt)(shard.problem)
+        raise (ShardUnavailable if inspect(store, {}, shard.path).passing else ShardCorrupt)(shard.problem)
 
 
 def _extents(file: FitsFile, shard: Shard) -> Mapping[str, Extent]:

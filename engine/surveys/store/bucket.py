@@ -57,6 +57,10 @@ class Bucket:
     root: str
     access: Access
 
+    @property
+    def exact(self) -> bool:
+        return True
+
     def entries(self, pattern: re.Pattern[str]) -> Iterator[Entry]:
         prefix = self.root.removeprefix("s3://")
         try:
@@ -85,6 +89,9 @@ class Bucket:
     def stamp(self, name: str) -> str:
         about = self._about(name)
         return about.stamp if about else ""
+
+    def touched(self, name: str) -> str:
+        return self.stamp(name)
 
     def fingerprint(self, entry: Entry) -> str:
         """The ETag: it follows the content, of one upload or of its parts."""

@@ -49,6 +49,11 @@ class File(Protocol):
 class Store(Protocol):
     """A root with files under it, by relative name."""
 
+    @property
+    def exact(self) -> bool:
+        """Whether fingerprints follow every byte."""
+        ...
+
     def entries(self, pattern: re.Pattern[str]) -> Iterator[Entry]:
         """The files under the root whose own name matches, in no order; PlanError if it cannot be listed."""
         ...
@@ -63,6 +68,10 @@ class Store(Protocol):
 
     def stamp(self, name: str) -> str:
         """What changes when a file is written again; "" where there is none. ShardUnavailable."""
+        ...
+
+    def touched(self, name: str) -> str:
+        """Size and date of a file, "" where there is none."""
         ...
 
     def fingerprint(self, entry: Entry) -> str:

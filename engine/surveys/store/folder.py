@@ -25,6 +25,11 @@ class Folder:
 
     root: Path
 
+    @property
+    def exact(self) -> bool:
+        """Reading all of a large survey only to name it would take as long as labelling it."""
+        return False
+
     def entries(self, pattern: re.Pattern[str]) -> Iterator[Entry]:
         """Also of a folder whose name matches: skipping it could hide a lost file."""
         if not self.root.is_dir():
@@ -42,7 +47,7 @@ class Folder:
         except OSError:
             # A link that leads nowhere is there and cannot be read.
             return Entry(name=name, size=0, stamp="unreadable")
-        return Entry(name=name, size=status.st_size, stamp=str(status.st_mtime_ns))
+        return Entry(name=name, size=status.st_size, stamp=_stamp(status))
 
     @contextmanager
     def open(self, name: str) -> Iterator[File]:
@@ -61,11 +66,18 @@ class Folder:
 
     def stamp(self, name: str) -> str:
         try:
-            return str((self.root / name).stat().st_mtime_ns)
+            return _stamp((self.root / name).stat())
         except FileNotFoundError:
             return ""
         except OSError as error:
             raise _unavailable(error) from error
+
+    def touched(self, name: str) -> str:
+        try:
+            status = (self.root / name).stat()
+        except OSError:
+            return ""
+        return f"{status.st_size} {status.st_mtime_ns}"
 
     def fingerprint(self, entry: Entry) -> str:
         return fingerprint(self.root / entry.name)
@@ -79,6 +91,11 @@ class Folder:
     def each(self, function: Callable[[A], B], items: Sequence[A]) -> list[B]:
         """One after the other: on a local disk threads only fight for the interpreter."""
         return [function(item) for item in items]
+
+
+def _stamp(status: os.stat_result) -> str:
+    """Also of a file that was put there with its old date: the time of the change cannot be chosen."""
+    return f"{status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def _refuse(error: OSError) -> None:

@@ -1,0 +1,284 @@
+"""The command `abundant`.
+
+Exit codes: 0 done, 1 run or check failed, 2 wrong input, 130 interrupted, 141 nobody reads the output.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from typer.core import TyperGroup
+
+from engine.errors import AbundantError, InputError, RunError
+from engine.spec import Profile, RunSpec, TrainSpec
+from engine.toml import load
+from jobs.progress import CONSOLE, say
+
+GOES_ON = "what is done is kept; the same command goes on from here"
+# As shells count: 128 and the number of the signal, SIGINT or SIGPIPE.
+INTERRUPTED = 130
+CLOSED_PIPE = 141
+
+
+@contextmanager
+def interruptible(remark: str) -> Iterator[None]:
+    """Ctrl-C ends the block with one line and the exit code of shells."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"[bold]Interrupted:[/bold] {remark}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """RunError where stdout takes no more; a reader that has enough (`| head`) ends the program silently."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno is None:
+            raise
+        if error.errno != errno.EPIPE:
+            raise RunError(f"the output cannot be written: {error.strerror}") from error
+        # What is left in stdout's buffer is flushed once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(CLOSED_PIPE) from None
+
+
+class Commands(TyperGroup):
+    """All commands: Ctrl-C says so in each of them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        with interruptible("nothing was finished"):
+            return super().invoke(ctx)
+
+
+def show_page(page: RenderableType) -> None:
+    """Print on stdout. Rich only writes the text: by itself it would end the program at a closed pipe."""
+    console = Console(highlight=False)
+    with console.capture() as text:
+        console.print(page)
+    with printing():
+        sys.stdout.write(text.get())
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="Stellar labels for every spectrum in a survey.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A run spec in TOML; see jobs/infer/.")]
+ProfilePath = Annotated[
+    Path | None, typer.Option("--profile", metavar="FILE", help="Where and how fast; see cluster/profiles/.")
+]
+CatalogPath = Annotated[
+    Path, typer.Argument(metavar="CATALOG", help="A published catalog: root/name/version.")
+]
+
+
+class Form(StrEnum):
+    """How `query` prints rows."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+@app.command(epilog="Example: abundant demo --dir demo")
+def demo(
+    folder: Annotated[Path, typer.Option("--dir", help="A new folder for everything it makes.")] = Path(
+        "demo"
+    ),
+) -> None:
+    """Simulate a small DESI survey, train, run, verify, query and plot: the whole road in minutes."""
+    from jobs.demo import run_demo
+
+    run_demo(folder)
+
+
+@app.command(epilog="Example: abundant simulate desi survey --stars 2000 --seed 1")
+def simulate(
+    survey: Annotated[
+        str,
+        typer.Argument(
+            metavar="SURVEY",
+            help="Which survey's format: desi, gaia_rvs, gaia_xp, gaia_xp_sampled, apogee, apogee_visit, "
+            "rave, giraffe, galah or table.",
+        ),
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    stars: Annotated[
+        int, typer.Option(help="How many stars; for desi, rows that are stars by target bits.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same survey.")] = 1,
+    labels: Annotated[
+        Path | None, typer.Option(help="Parquet table of labels to use instead of random stars.")
+    ] = None,
+    resolution: Annotated[
+        bool, typer.Option(help="desi: write the RESOLUTION images, 78 % of a file.")
+    ] = True,
+) -> None:
+    """Write spectra in a survey's own format, with what real files contain, and a truth table beside them."""
+    from jobs.simulate import run_simulation
+
+    run_simulation(survey, folder, stars=stars, seed=seed, labels=labels, resolution=resolution)
+
+
+@app.command(epilog="Example: abundant inspect coadd-main-bright-10016.fits --plot spectrum.png")
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file of spectra, of any survey.")],
+    plot: Annotated[
+        Path | None, typer.Option(metavar="PNG", help="Draw one row before and after prepare.")
+    ] = None,
+    row: Annotated[int, typer.Option(help="The row to draw.")] = 0,
+    survey: Annotated[str | None, typer.Option(help="Ask this survey's reader only.")] = None,
+) -> None:
+    """What a file is: its survey, rows, grids, S/N, missing data, and the models that could read it."""
+    from jobs.inspect import draw_row, guess, page
+
+    found = guess(path, survey=survey)
+    show_page(page(found))
+    if plot is not None:
+        draw_row(found, row, plot)
+        say(f"Row {row} is drawn in {plot}")
+
+
+@app.command(epilog="Example: abundant plan demo/run.toml")
+def plan(spec: SpecPath) -> None:
+    """Check everything that can be checked, and show what a run would do. Nothing runs."""
+    from engine.plan import make_plan
+    from jobs import show
+    from jobs.run import checked_layout
+
+    found = make_plan(load(spec, RunSpec))
+    checked_layout(found)
+    show_page(show.plan(found))
+
+
+@app.command(epilog="Example: abundant train jobs/train/desi-mlp.toml")
+def train(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A training spec in TOML; see jobs/train/.")],
+) -> None:
+    """Train a network on spectra with known labels, calibrate its errors and write a bundle."""
+    with interruptible("nothing was written; the same command starts the training anew"):
+        from jobs.training import run_training
+
+        run_training(load(spec, TrainSpec))
+
+
+@app.command(epilog="Example: abundant run demo/run.toml --profile cluster/profiles/laptop.toml")
+def run(spec: SpecPath, profile: ProfilePath = None) -> None:
+    """Plan, label every spectrum, commit and verify. The same command resumes an interrupted run."""
+    with interruptible(GOES_ON):
+        from engine.plan import make_plan
+        from jobs import show
+        from jobs.run import run as run_plan
+
+        found = make_plan(load(spec, RunSpec))
+        CONSOLE.print(show.plan(found))
+        say(show.finished(run_plan(found, load(profile, Profile) if profile else Profile())))
+
+
+@app.command(epilog="Example: abundant commit demo/run.toml")
+def commit(spec: SpecPath) -> None:
+    """Publish what a finished run has staged, without running anything."""
+    with interruptible(GOES_ON):
+        from engine.plan import make_plan
+        from jobs import show
+        from jobs.run import commit_run
+
+        say(show.published(commit_run(make_plan(load(spec, RunSpec)))))
+
+
+@app.command(epilog="Example: abundant verify demo/catalogs/demo/1")
+def verify(catalog: CatalogPath) -> None:
+    """Check a published catalog from disk alone: rows, keys, order, pixels, NULLs and checksums."""
+    from jobs.run import check
+
+    report = check(catalog)
+    say(f"Verified: {report.rows:,} rows of {catalog}")
+
+
+@app.command(
+    epilog='Example: abundant query demo/catalogs/demo/1 "SELECT count(*) FROM catalog WHERE NOT flag_bad"'
+)
+def query(
+    catalog: CatalogPath,
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT on the view `catalog`.")],
+    form: Annotated[Form, typer.Option("--format", help="How to print rows.")] = Form.TABLE,
+) -> None:
+    """Ask a catalog in SQL (DuckDB), read-only."""
+    from catalogs.formats import write
+    from catalogs.query import stream
+
+    with stream(catalog, sql) as rows, printing():
+        write(rows, form.value, sys.stdout)
+
+
+# A stuck fibre has a negative TARGETID, which must not be taken for an option.
+@app.command(
+    epilog="Example: abundant explain demo/catalogs/demo/1 39627345678901234",
+    context_settings={"ignore_unknown_options": True},
+)
+def explain(
+    catalog: CatalogPath,
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="Full key, slash-joined (NULL = none), or the id alone.")
+    ],
+) -> None:
+    """One row back to its file and the row in it, with its flags in words."""
+    from catalogs import open_catalog
+    from catalogs.query import find
+    from jobs import show
+
+    show_page(show.explained(find(catalog, key.split("/")), open_catalog(catalog).manifest))
+
+
+@app.command(epilog="Example: abundant surveys")
+def surveys() -> None:
+    """The surveys that can be read."""
+    from jobs import show
+
+    show_page(show.surveys())
+
+
+@app.command(epilog="Example: abundant models")
+def models() -> None:
+    """The networks that can be trained and run, with their parameter counts."""
+    from jobs import show
+
+    show_page(show.models())
+
+
+@app.command(epilog="Example: abundant flags")
+def flags() -> None:
+    """The row flags: bit, severity and meaning."""
+    from jobs import show
+
+    show_page(show.flags())
+
+
+def command_line() -> None:
+    """Run the command line; a mistake becomes one readable message, a defect a traceback."""
+    try:
+        app(prog_name="abundant")
+    except InputError as error:
+        say(f"[bold red]Error:[/bold red] {escape(str(error))}")
+        sys.exit(2)
+    except AbundantError as error:
+        say(f"[bold red]Failed:[/bold red] {escape(str(error))}")
+        sys.exit(1)
