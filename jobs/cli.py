@@ -10,32 +10,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console, RenderableType
 from rich.markup import escape
-from typer.core import TyperGroup
 
 from engine.errors import AbundantError, InputError, RunError
 from engine.spec import Profile, RunSpec, TrainSpec
 from engine.toml import load
+from jobs.interrupt import interruptible
 from jobs.progress import CONSOLE, say
 
 GOES_ON = "what is done is kept; the same command goes on from here"
-# As shells count: 128 and the number of the signal, SIGINT or SIGPIPE.
-INTERRUPTED = 130
+# As shells count: 128 and the number of the signal, SIGPIPE.
 CLOSED_PIPE = 141
-
-
-@contextmanager
-def interruptible(remark: str) -> Iterator[None]:
-    """Ctrl-C ends the block with one line and the exit code of shells."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say(f"[bold]Interrupted:[/bold] {remark}")
-        raise typer.Exit(INTERRUPTED) from None
 
 
 @contextmanager
@@ -54,15 +43,6 @@ def printing() -> Iterator[None]:
         raise typer.Exit(CLOSED_PIPE) from None
 
 
-class Commands(TyperGroup):
-    """All commands: Ctrl-C says so in each of them."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command that was asked for."""
-        with interruptible("nothing was finished"):
-            return super().invoke(ctx)
-
-
 def show_page(page: RenderableType) -> None:
     """Print on stdout. Rich only writes the text: by itself it would end the program at a closed pipe."""
     console = Console(highlight=False)
@@ -73,7 +53,6 @@ def show_page(page: RenderableType) -> None:
 
 
 app = typer.Typer(
-    cls=Commands,
     help="Stellar labels for every spectrum in a survey.",
     no_args_is_help=True,
     add_completion=False,
@@ -107,7 +86,8 @@ def demo(
     """Simulate a small DESI survey, train, run, verify, query and plot: the whole road in minutes."""
     from jobs.demo import run_demo
 
-    run_demo(folder)
+    with interruptible(f"what is made so far is in {folder}"):
+        run_demo(folder)
 
 
 @app.command(epilog="Example: abundant simulate desi survey --stars 2000 --seed 1")
@@ -135,7 +115,8 @@ def simulate(
     """Write spectra in a survey's own format, with what real files contain, and a truth table beside them."""
     from jobs.simulate import run_simulation
 
-    run_simulation(survey, folder, stars=stars, seed=seed, labels=labels, resolution=resolution)
+    with interruptible(f"what is written so far is in {folder}"):
+        run_simulation(survey, folder, stars=stars, seed=seed, labels=labels, resolution=resolution)
 
 
 @app.command(epilog="Example: abundant inspect coadd-main-bright-10016.fits --plot spectrum.png")
@@ -164,9 +145,10 @@ def plan(spec: SpecPath) -> None:
     from jobs import show
     from jobs.run import checked_layout
 
-    found = make_plan(load(spec, RunSpec))
-    checked_layout(found)
-    show_page(show.plan(found))
+    with interruptible("nothing ran"):
+        found = make_plan(load(spec, RunSpec))
+        checked_layout(found)
+        show_page(show.plan(found))
 
 
 @app.command(epilog="Example: abundant train jobs/train/desi-mlp.toml")
@@ -174,20 +156,20 @@ def train(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A training spec in TOML; see jobs/train/.")],
 ) -> None:
     """Train a network on spectra with known labels, calibrate its errors and write a bundle."""
-    with interruptible("nothing was written; the same command starts the training anew"):
-        from jobs.training import run_training
+    from jobs.training import run_training
 
+    with interruptible("nothing was written; the same command starts the training anew"):
         run_training(load(spec, TrainSpec))
 
 
 @app.command(epilog="Example: abundant run demo/run.toml --profile cluster/profiles/laptop.toml")
 def run(spec: SpecPath, profile: ProfilePath = None) -> None:
     """Plan, label every spectrum, commit and verify. The same command resumes an interrupted run."""
-    with interruptible(GOES_ON):
-        from engine.plan import make_plan
-        from jobs import show
-        from jobs.run import run as run_plan
+    from engine.plan import make_plan
+    from jobs import show
+    from jobs.run import run as run_plan
 
+    with interruptible(GOES_ON):
         found = make_plan(load(spec, RunSpec))
         CONSOLE.print(show.plan(found))
         say(show.finished(run_plan(found, load(profile, Profile) if profile else Profile())))
@@ -196,11 +178,11 @@ def run(spec: SpecPath, profile: ProfilePath = None) -> None:
 @app.command(epilog="Example: abundant commit demo/run.toml")
 def commit(spec: SpecPath) -> None:
     """Publish what a finished run has staged, without running anything."""
-    with interruptible(GOES_ON):
-        from engine.plan import make_plan
-        from jobs import show
-        from jobs.run import commit_run
+    from engine.plan import make_plan
+    from jobs import show
+    from jobs.run import commit_run
 
+    with interruptible(GOES_ON):
         say(show.published(commit_run(make_plan(load(spec, RunSpec)))))
 
 
@@ -209,7 +191,8 @@ def verify(catalog: CatalogPath) -> None:
     """Check a published catalog from disk alone: rows, keys, order, pixels, NULLs and checksums."""
     from jobs.run import check
 
-    report = check(catalog)
+    with interruptible("nothing is known of the catalog"):
+        report = check(catalog)
     say(f"Verified: {report.rows:,} rows of {catalog}")
 
 

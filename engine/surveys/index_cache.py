@@ -20,7 +20,7 @@ from engine.surveys.store import Entry, Store
 from engine.types import Extent
 
 # Part of the cache's file name: raise it when `inspect` of any survey learns to see more.
-VERSION = 3
+VERSION = 4
 
 ROW = pa.schema(
     [
@@ -92,7 +92,7 @@ def _indexed(row: Mapping[str, Any]) -> Indexed:
         beside = Entry(name=row["name_beside"], size=row["size_beside"], stamp=row["stamp_beside"])
     extents = {
         name: Extent(offset=offset, dtype=dtype, shape=tuple(shape))
-        for name, offset, dtype, shape in json.loads(row["extents"])
+        for name, offset, dtype, shape in json.loads(row["extents"] or "[]")
     }
     return Indexed(
         entry=Entry(name=row["name"], size=row["size"], stamp=row["stamp"]),
@@ -117,7 +117,7 @@ def _row(file: Indexed) -> dict[str, Any]:
         "headers": finding.headers,
         "rows": finding.rows,
         "problem": finding.problem,
-        "extents": json.dumps(extents),
+        "extents": json.dumps(extents) if extents else "",
     }
 
 

@@ -90,7 +90,7 @@ def _read(path: Path, name: str, survey: Survey, table: TableColumns | None) -> 
     """What a survey's reader finds in a file that stands alone under a name."""
     velocity = "redrock" if survey.name == "desi" else "none"
     plain = {"name": survey.name, "select": {"by": "all"}, "rv": {"from": velocity}, "table": table}
-    with _alone(path, name) as root:
+    with _alone(path, name, survey) as root:
         spec = SurveySpec.model_validate(plain | {"root": root})
         record = survey if survey.configure is None else survey.configure(spec)
         shard = next(iter(record.list_shards(spec)))
@@ -114,15 +114,27 @@ def _usual_names(path: Path, survey: Survey) -> list[str]:
 
 
 @contextmanager
-def _alone(path: Path, name: str) -> Iterator[Path]:
-    """A folder in which the file stands alone under a name, with what usually lies beside it."""
+def _alone(path: Path, name: str, survey: Survey) -> Iterator[Path]:
+    """A folder in which the file stands alone under a name, with what the survey reads together with it."""
     with tempfile.TemporaryDirectory(prefix="abundant-inspect-") as folder:
         root = Path(folder)
         (root / name).symlink_to(path.absolute())
-        redrock = path.name.replace("coadd-", "redrock-").replace("spectra-", "redrock-")
-        if name == path.name and redrock != path.name and path.with_name(redrock).exists():
-            (root / redrock).symlink_to(path.with_name(redrock).absolute())
+        for other in _beside(path, survey) if name == path.name else ():
+            (root / other.name).symlink_to(other.absolute())
         yield root
+
+
+def _beside(path: Path, survey: Survey) -> list[Path]:
+    """Redrock's file of a DESI file; the other cameras of a star of GALAH."""
+    if survey.name == "desi":
+        redrock = path.name.replace("coadd-", "redrock-").replace("spectra-", "redrock-")
+        others = [path.with_name(redrock)]
+    elif survey.name == "galah":
+        stem = path.name.removesuffix(".fits")[:-1]
+        others = [path.with_name(f"{stem}{camera}.fits") for camera in range(1, 5)]
+    else:
+        others = []
+    return [other for other in others if other != path and other.is_file()]
 
 
 def _short(error: Exception, name: str) -> str:

@@ -34,20 +34,21 @@ class Folder:
         """Also of a folder whose name matches: skipping it could hide a lost file."""
         if not self.root.is_dir():
             raise PlanError(f"survey.root: {self.root} is not a folder; name the one that holds the files")
-        for folder, folders, names in os.walk(self.root, onerror=_refuse):
-            for name in (*names, *folders):
-                if pattern.fullmatch(name):
-                    yield self._entry(Path(folder, name))
-            folders[:] = [name for name in folders if not pattern.fullmatch(name)]
-
-    def _entry(self, path: Path) -> Entry:
-        name = path.relative_to(self.root).as_posix()
-        try:
-            status = path.stat()
-        except OSError:
-            # A link that leads nowhere is there and cannot be read.
-            return Entry(name=name, size=0, stamp="unreadable")
-        return Entry(name=name, size=status.st_size, stamp=_stamp(status))
+        # Plain strings: paths as objects took most of the time to list 10⁵ files.
+        waiting = [""]
+        while waiting:
+            below = waiting.pop()
+            try:
+                with os.scandir(f"{self.root}/{below}") as found:
+                    for one in found:
+                        if pattern.fullmatch(one.name):
+                            yield _entry(below + one.name, one)
+                        elif one.is_dir(follow_symlinks=False):
+                            waiting.append(f"{below}{one.name}/")
+            except OSError as error:
+                raise PlanError(
+                    f"survey.root: {error.filename} cannot be listed: {error.strerror}; mend its access"
+                ) from error
 
     @contextmanager
     def open(self, name: str) -> Iterator[File]:
@@ -98,8 +99,13 @@ def _stamp(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns} {status.st_ctime_ns}"
 
 
-def _refuse(error: OSError) -> None:
-    raise PlanError(f"survey.root: {error.filename} cannot be listed: {error.strerror}; mend its access")
+def _entry(name: str, found: os.DirEntry[str]) -> Entry:
+    try:
+        status = found.stat()
+    except OSError:
+        # A link that leads nowhere is there and cannot be read.
+        return Entry(name=name, size=0, stamp="unreadable")
+    return Entry(name=name, size=status.st_size, stamp=_stamp(status))
 
 
 def _unavailable(error: OSError) -> ShardUnavailable:
