@@ -1,7 +1,7 @@
 """Surveys in an object store: the same rows as from a folder, few bytes, and faults that pass."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from engine.errors import PlanError, ShardCorrupt, ShardUnavailable
-from engine.spec import SurveySpec
-from engine.surveys import SURVEYS
+from engine.simulate import simulate_desi
+from engine.spec import Storage, SurveySpec
+from engine.surveys import SURVEYS, survey_of
 from engine.surveys.store import bucket
 from engine.types import Task
 from tests.s3_server import KEYS, Server, running
@@ -136,3 +137,36 @@ def test_an_object_that_changed_is_refused(server: Server, few: Path) -> None:
 def test_roots_that_cannot_be_listed(server: Server, root: str, message: str) -> None:
     with pytest.raises(PlanError, match=message):
         tasks_of(spec_of(root, server))
+
+
+@pytest.mark.parametrize("name", ["rave", "apogee", "gaia_xp", "table", "galah"])
+def test_other_surveys_give_the_rows_of_the_folder(
+    server: Server, simulated: Callable[[str], SurveySpec], name: str
+) -> None:
+    """Groups of tiny files, text in gzip, Parquet: whatever the format, the store is the same."""
+    here = simulated(name)
+    root = f"s3://{name.replace('_', '-')}"
+    server.put(root.removeprefix("s3://"), Path(here.root))
+    storage = Storage(endpoint=server.address, region="us-east-1")
+    there = here.model_copy(update={"root": root, "storage": storage})
+    survey = survey_of(here)
+    server.reset()
+    for shard, same in zip(survey.list_shards(there), survey.list_shards(here), strict=True):
+        assert (shard.path, shard.rows) == (same.path, same.rows)
+        tasks = (Task(task_id="t", shard=one, start=0, stop=min(one.rows, 20)) for one in (shard, same))
+        found, expected = (survey.read(spec, task) for spec, task in zip((there, here), tasks, strict=True))
+        for column in expected.column_names:
+            assert str(found[column].to_pylist()) == str(expected[column].to_pylist())
+    files = sum(len(shard.members) for shard in survey.list_shards(here))
+    assert len(server.requests) < 6 * files + 10
+
+
+def test_a_coadd_with_resolution_moves_about_a_fifth_of_its_bytes(server: Server, tmp_path: Path) -> None:
+    simulate_desi(tmp_path / "whole", stars=60, seed=3, stars_per_file=60)
+    server.put("whole", tmp_path / "whole")
+    spec = spec_of("s3://whole", server)
+    [task] = tasks_of(spec)
+    server.reset()
+    SURVEYS["desi"].read(spec, task)
+    assert 0.18 < server.bytes_out / task.shard.size < 0.26
+    assert len(server.requests) < 25
