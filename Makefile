@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/abundant demo
@@ -20,6 +20,9 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench
+
+fuzz: $(INSTALLED)
+	$(BIN)/python -m tests.fuzz
 
 clean:
 	rm -rf $(VENV) demo

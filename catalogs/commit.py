@@ -158,7 +158,7 @@ def _partitions(
 
 def _digest(staged: Sequence[Receipt]) -> str:
     """All that the receipts say of the rows; not how long they took, which a retry changes."""
-    said = [replace(receipt, seconds={}).to_dict() for receipt in staged]
+    said = [replace(receipt, seconds={}, seen="").to_dict() for receipt in staged]
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 

@@ -31,7 +31,6 @@ TEMPORARY = ".tmp"
 
 TARGET_BYTES = 100 * 2**20
 ROW_GROUP = 100_000
-ID_COLUMNS = ("targetid", "gaia_source_id", "source_id")
 BLOOM_COLUMNS = ("targetid", "gaia_source_id")
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from catalogs.layout import ID_COLUMNS
 from catalogs.read import Catalog, damaged, open_catalog
 from catalogs.sql import SHOWN, name, slashed, text
 from engine.errors import AbundantError, InputError
@@ -59,7 +58,7 @@ def find(path: Path | str, key: Sequence[str]) -> dict[str, Any]:
     """
     catalog = open_catalog(path)
     keys: list[str] = catalog.manifest["keys"]
-    wanted = _wanted(keys, key)
+    wanted = _wanted(catalog, key)
     types = {field.name: _sql_type(field.type) for field in catalog.schema}
     where = " AND ".join(
         f"{name(k)} IS NULL" if value == "NULL" else f"{name(k)} = CAST(? AS {types[k]})"
@@ -137,12 +136,18 @@ def _first(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _wanted(keys: Sequence[str], given: Sequence[str]) -> Mapping[str, str]:
+def _wanted(catalog: Catalog, given: Sequence[str]) -> Mapping[str, str]:
+    keys: list[str] = catalog.manifest["keys"]
     if len(given) == len(keys):
         return dict(zip(keys, given, strict=True))
     if len(given) == 1:
-        return {next((key for key in keys if key in ID_COLUMNS), keys[-1]): given[0]}
+        return {next((key for key in keys if _is_main(catalog.schema.field(key))), keys[-1]): given[0]}
     raise InputError(f"{'/'.join(given)} has {len(given)} parts; a full key is {'/'.join(keys)}")
+
+
+def _is_main(field: pa.Field) -> bool:
+    """Is this the id that the survey itself calls the main one, by its UCD?"""
+    return b"meta.main" in (field.metadata or {}).get(b"ucd", b"")
 
 
 def _sql_type(kind: pa.DataType) -> str:

@@ -128,6 +128,8 @@ def _decode_rows(file: FitsFile, name: str, rows: npt.NDArray[np.int64], out: An
     first, last = int(rows[0]), int(rows[-1]) + 1
     try:
         with file.on_disk() as path, fitsio.FITS(str(path)) as library:
+            if not isinstance(library[name], fitsio.hdu.ImageHDU):
+                raise OSError("it is a table")
             image = library[name][first:last, :]
         np.copyto(out, image[rows - first], casting="unsafe")
     except (OSError, ValueError) as error:

@@ -4,6 +4,7 @@ Headers follow FITS Paper III (Greisen et al. 2006, A&A 446, 747) and IRAF's DC-
 Data Products Standard: one row, each cell an array. One pixel per row is read as well.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Spectrum:
 def number(hdu: Hdu, keyword: str, default: float | None = None) -> float:
     """A finite number of a header, `default` where it is absent; ShardCorrupt when it is anything else."""
     value = hdu.value(keyword, default)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not np.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise ShardCorrupt(f"HDU {hdu.name}: {keyword} = {value!r}, expected a finite number")
     return float(value)
 

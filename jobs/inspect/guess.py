@@ -34,22 +34,21 @@ class Guess:
 def guess(path: Path, table: TableColumns | None = None, survey: str | None = None) -> Guess:
     """The survey that can read a file; InputError that says what each reader found when none can.
 
-    `table` tells the columns of a table of the user's own; `survey` asks one reader only. A file is tried
-    under its own name first, and then under names that each survey's files have.
+    `table` tells the columns of a table of the user's own; `survey` asks one reader only. Each reader is
+    shown the file under its own name first, and then under names that files of its survey have.
     """
     _refuse_no_file(path)
     asked = _asked(table, survey)
     refusals: dict[str, str] = {}
-    for names in (_own_name, _usual_names):
-        for one in asked:
-            for name in names(path, one):
-                try:
-                    return _read(path, name, one, table)
-                except ShardError as error:
-                    refusals.setdefault(one.name, _short(error, name))
-                except PlanError:
-                    # No file of this survey is called so.
-                    continue
+    for one in asked:
+        for name in (path.name, *_usual_names(path, one)):
+            try:
+                return _read(path, name, one, table)
+            except ShardError as error:
+                refusals.setdefault(one.name, _short(error, name))
+            except PlanError:
+                # No file of this survey is called so.
+                continue
     lines = [f"  {one.name}: {refusals.get(one.name) or _called(one)}" for one in asked]
     raise InputError(
         f"{path}: no survey's reader understands it:\n" + "\n".join(lines) + _remark(path, table)
@@ -100,10 +99,6 @@ def _read(path: Path, name: str, survey: Survey, table: TableColumns | None) -> 
         if not shard.rows:
             raise ShardError("it has no rows")
         return Guess(path=path, survey=record, shard=shard, spectra=record.read(spec, task))
-
-
-def _own_name(path: Path, _survey: Survey) -> list[str]:
-    return [path.name]
 
 
 def _usual_names(path: Path, survey: Survey) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -23,6 +24,12 @@ def draw_row(found: Guess, row: int, png: Path) -> None:
     """Write one row as read and as its first model would see it; InputError for a row that is not there."""
     if not 0 <= row < len(found.spectra):
         raise InputError(f"--row {row}: the rows looked at are 0 to {len(found.spectra) - 1}")
+    # Whatever a matplotlibrc or another library asks for, LaTeX above all.
+    with style.context("default"):
+        _draw(found, row, png)
+
+
+def _draw(found: Guess, row: int, png: Path) -> None:
     architecture = _model(found)
     stretches = _stretches(found.survey.arms)
     figure = Figure(figsize=(13, 8 if architecture else 4.5), layout="constrained")

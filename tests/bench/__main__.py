@@ -1,6 +1,6 @@
 """`make bench`: measure, print a table, keep it in results/. Ratios within one run are what counts.
 
-Usage: python -m tests.bench [read] [draw] [job] [memory]
+Usage: python -m tests.bench [read] [draw] [job] [memory] [surveys]
 """
 
 import json
@@ -16,9 +16,16 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.simulate import simulate_desi
-from tests.bench import bench_draw, bench_job, bench_memory, bench_read
+from tests.bench import bench_draw, bench_job, bench_memory, bench_read, bench_surveys
 
-RESULTS = Path(__file__).parent / "results" / "main-job.json"
+RESULTS = Path(__file__).parent / "results"
+KEPT = {
+    "read": "main-job.json",
+    "draw": "main-job.json",
+    "job": "main-job.json",
+    "memory": "main-job.json",
+    "surveys": "surveys.json",
+}
 STARS = {"read": 2_100, "job": 16_000, "memory": 20_000}
 AIMS = {
     "reader_over_raw": ">= 0.4",
@@ -28,6 +35,7 @@ AIMS = {
     "ray_over_processes": ">= 0.85",
     "local_all_over_quarter": "about 1",
     "ray_data_all_over_quarter": "about 1",
+    **bench_surveys.AIMS,
 }
 
 
@@ -46,6 +54,7 @@ def benches(work: Path) -> dict[str, Callable[[], dict[str, float]]]:
         "draw": bench_draw.bench,
         "job": lambda: bench_job.bench(survey(work, STARS["job"]), folder(work / "job")),
         "memory": lambda: bench_memory.bench(survey(work, STARS["memory"]), folder(work / "memory")),
+        "surveys": lambda: bench_surveys.bench(folder(work / "surveys")),
     }
 
 
@@ -56,23 +65,27 @@ def folder(path: Path) -> Path:
 
 
 def main(names: list[str]) -> None:
-    """Run the named benches, or all, and update the kept table."""
+    """Run the named benches, or all; keep their figures and print all that are kept in the same files."""
     console = Console()
-    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     with tempfile.TemporaryDirectory(prefix="abundant-bench-") as place:
         work = Path(place)
         os.environ["ABUNDANT_CACHE"] = str(work / "cache")
+        shown: dict[str, dict[str, float | str]] = {}
         for name, bench in benches(work).items():
             if not names or name in names:
                 console.print(f"measuring {name} …")
-                about = {
-                    "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-                    "date": time.strftime("%Y-%m-%d"),
-                }
-                kept[name] = about | bench()
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
-    console.print(table(kept))
+                shown |= keep(RESULTS / KEPT[name], name, bench())
+    console.print(table(shown))
+
+
+def keep(path: Path, name: str, figures: dict[str, float]) -> dict[str, dict[str, float | str]]:
+    """Put the figures of a bench into a kept file, and give all of that file."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    about = {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "date": time.strftime("%Y-%m-%d")}
+    kept[name] = about | figures
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(kept, indent=1) + "\n")
+    return kept
 
 
 def table(kept: dict[str, dict[str, float | str]]) -> Table:

@@ -1,6 +1,7 @@
 """The command line as a person meets it: what it prints, and with which code it ends."""
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -14,12 +15,18 @@ import pytest
 import tomli_w
 
 from catalogs.lease import driving
+from engine.flags import FLAGS
+from engine.models import MODELS
 from engine.models.bundle import load_card
 from engine.plan import make_plan
-from engine.spec import RunSpec
+from engine.spec import RunSpec, SurveySpec
+from engine.surveys import SURVEYS
 from engine.toml import load
-from jobs.__main__ import app, main
+from jobs.__main__ import main
+from jobs.cli import app
 from jobs.run import layout_of
+from tests.bundles import write_bundle
+from tests.conftest import SAMPLING
 
 LOCAL = 'runtime = "local"\n'
 
@@ -71,7 +78,7 @@ def catalog(abundant: Abundant, spec_file: Path) -> Path:
 
 
 def test_every_command_has_help_with_an_example(abundant: Abundant) -> None:
-    commands = "commit demo explain flags models plan query run simulate surveys train verify"
+    commands = "commit demo explain flags inspect models plan query run simulate surveys train verify"
     names = [command.callback.__name__ for command in app.registered_commands if command.callback]
     assert sorted(names) == commands.split()
     for name in names:
@@ -162,10 +169,45 @@ def test_ctrl_c_at_any_time_is_one_line(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jobs.__main__.load", interrupt)
+    monkeypatch.setattr("jobs.cli.load", interrupt)
     ended = abundant(command, spec_file)
     assert (ended.code, ended.out) == (130, "")
     assert ended.err.startswith("Interrupted: ") and ended.err.count("\n") == 1
+
+
+# A process that sends itself Ctrl-C when it comes to import a module.
+TRAP = """
+import os, signal, sys
+class Trap:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+module = sys.argv.pop(1)
+sys.meta_path.insert(0, Trap())
+from jobs.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["jobs.cli", "typer", "pyarrow.lib", "torch._guards", "engine.plan"])
+def test_ctrl_c_while_modules_are_imported_is_one_line(spec_file: Path, module: str) -> None:
+    words = [sys.executable, "-c", TRAP, module, "plan", str(spec_file)]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted\n")
+
+
+def test_a_closed_pipe_ends_every_printing_command_quietly(catalog: Path, spec_file: Path) -> None:
+    query = ["query", str(catalog), "SELECT a.* FROM catalog a", "--format"]
+    for words in ([*query, "csv"], [*query, "table"], ["flags"], ["plan", str(spec_file)]):
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            call = [sys.executable, "-m", "jobs", *words]
+            ended = subprocess.run(call, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+        finally:
+            os.close(writing)
+        assert (ended.returncode, ended.stderr) == (141, ""), words
 
 
 def test_commit_before_run_says_what_is_missing(abundant: Abundant, spec_file: Path) -> None:
@@ -241,6 +283,50 @@ def test_explain_leads_back_to_the_file_and_speaks_in_words(
     assert (unknown.code, "12345" in unknown.err) == (2, True)
 
 
+@pytest.mark.parametrize("survey", ["rave", "apogee"])
+def test_explain_leads_back_to_a_tiny_file_in_a_group(
+    abundant: Abundant, simulated: Callable[[str], SurveySpec], tmp_path: Path, survey: str
+) -> None:
+    root = simulated(survey).root
+    bundle = write_bundle(tmp_path / "b", sampling=SAMPLING, architecture=f"{survey}_mlp", hidden=(16, 8, 8))
+    spec = {
+        "survey": {"name": survey, "root": str(root), "select": {"by": "all"}},
+        "model": {"bundle": str(bundle)},
+        "sampling": SAMPLING.model_dump(),
+        "tasks": {"rows": 7},
+        "catalog": {"name": "test", "version": "1", "root": str(tmp_path / "catalogs")},
+    }
+    (tmp_path / "run.toml").write_text(tomli_w.dumps(spec))
+    (tmp_path / "local.toml").write_text(LOCAL)
+    files = list(Path(root).rglob("*.fits"))
+    assert f"{len(files)} files" in abundant("plan", tmp_path / "run.toml").out
+    done = abundant("run", tmp_path / "run.toml", "--profile", tmp_path / "local.toml")
+    assert done.code == 0, done.err
+    catalog = tmp_path / "catalogs" / "test" / "1"
+    groups = json.loads((catalog / "manifest.json").read_text())["shards"].values()
+    assert any(isinstance(group, list) for group in groups)
+    key = SURVEYS[survey].keys[0].name
+    rows = json.loads(abundant("query", catalog, f"SELECT {key} FROM catalog", "--format", "json").out)
+    assert len(rows) >= 48
+    for row in rows[::5]:
+        shown = abundant("explain", catalog, row[key])
+        assert shown.code == 0, shown.err
+        file, number = (line.split(maxsplit=1)[1].strip() for line in shown.out.splitlines()[:2])
+        assert row[key] in file and Path(file).is_file()
+        assert number.startswith("0 of its spectra")
+
+
+def test_lists_fit_a_terminal_of_80_columns(abundant: Abundant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for words, known in (("surveys", SURVEYS), ("models", MODELS)):
+        lines = abundant(words).out.splitlines()
+        assert {line.split()[0] for line in lines if line[:1].strip()} == {*known}
+        assert max(map(len, lines)) <= 80
+        assert len(lines) <= 8 * len(known)
+        assert "…" not in "".join(lines)
+    assert "ccd4" in abundant("surveys").out and "[survey.table]" in abundant("surveys").out
+
+
 def test_lists_of_surveys_models_and_flags(abundant: Abundant) -> None:
     assert "Dark Energy" in abundant("surveys").out
     models = abundant("models").out
@@ -249,7 +335,8 @@ def test_lists_of_surveys_models_and_flags(abundant: Abundant) -> None:
         f"{7781 * 1024 + 1024 + 1024 * 512 + 512 + 512 * 256 + 256 + 256 * 128 + 128 + 128 * 12 + 12:,}"
         in models
     )
-    assert "OUTSIDE_TRAINING" in abundant("flags").out
+    flags = abundant("flags").out
+    assert all(flag.text in flags for flag in FLAGS)
 
 
 def test_a_wrong_spec_is_one_readable_message(abundant: Abundant, spec_file: Path) -> None:
@@ -285,7 +372,12 @@ def test_simulate_then_train_gives_a_bundle(abundant: Abundant, tmp_path: Path) 
     assert trained.code == 0, trained.err
     assert load_card(tmp_path / "bundle").name == "tiny"
     again = abundant("train", tmp_path / "train.toml")
-    assert (again.code, "not empty" in again.err) == (2, True)
+    assert (again.code, "not empty" in again.err, "Training" in again.err) == (2, True, False)
+    spec["labels"] |= {"names": ["teff", "colour"], "error_floor": {"teff": 50.0}}
+    spec["bundle"]["out"] = str(tmp_path / "other")
+    (tmp_path / "train.toml").write_text(tomli_w.dumps(spec))
+    wrong = abundant("train", tmp_path / "train.toml")
+    assert (wrong.code, "'colour' is unknown" in wrong.err, "Training" in wrong.err) == (2, True, False)
 
 
 def test_simulate_refuses_what_it_cannot_do(abundant: Abundant, tmp_path: Path) -> None:

@@ -47,24 +47,23 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def run(job: Job, numbers: Sequence[int], console: Console) -> tuple[Report, float]:
-    """The report of a survey and the seconds it took; its findings are kept for another look."""
+    """The report of a survey and the seconds it took; findings are kept for another look as they come."""
     start = time.perf_counter()
     told = [start]
+    seen: Counter[str] = Counter()
 
     def tell(report: Report) -> None:
+        for finding in report.findings[seen.total() :]:
+            seen[finding.what] += 1
+            if seen[finding.what] <= KEPT:
+                where = keep(job, finding, Path(tempfile.gettempdir()) / "abundant-fuzz-findings")
+                console.print(f"{job.survey}: {finding.what}: {where}", markup=False, soft_wrap=True)
         if time.perf_counter() - told[0] > EVERY_S:
             told[0] = time.perf_counter()
             found = f"{report.cases} of {len(numbers)} cases, {len(report.findings)} findings"
             console.print(f"{job.survey}: {found}, {told[0] - start:.0f} s", highlight=False)
 
-    report = fuzz(job, numbers, tell)
-    seen: Counter[str] = Counter()
-    for finding in report.findings:
-        seen[finding.what] += 1
-        if seen[finding.what] <= KEPT:
-            where = keep(job, finding, Path(tempfile.gettempdir()) / "abundant-fuzz-findings")
-            console.print(f"{job.survey}: {finding.what}: {where}", markup=False)
-    return report, time.perf_counter() - start
+    return fuzz(job, numbers, tell), time.perf_counter() - start
 
 
 def table(reports: dict[str, tuple[Report, float]]) -> Table:

@@ -23,7 +23,7 @@ from tests.fuzz.samples import Sample
 TASK_ROWS = 512
 
 Fate: TypeAlias = Literal["read", "refused", "not planned"]
-"""What may become of a broken file: rows (some may say that they could not be read), ShardError, PlanError."""
+"""What may become of a broken file: rows; a ShardError, raised or told by some rows; a PlanError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

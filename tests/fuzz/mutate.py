@@ -17,12 +17,15 @@ MANY = (1, 1, 1, 2, 4)
 NUMBER = re.compile(rb"[-+]?\d[\d.]*(?:[eE][-+]?\d+)?")
 # What stands where a number, a word or a whole card is expected.
 WORDS = (
-    *(b"0", b"-1", b"1", b"2", b"3", b"7", b"999", b"65536", b"2147483648", b"-2147483649", b"1e400"),
-    *(b"9223372036854775807", b"9223372036854775808", b"99999999999999999999999", b"1e-400", b"0.5", b"1e19"),
-    *(b"nan", b"-inf", b"inf", b"", b" ", b"T", b"F", b"abc", b"null", b"'", b'"', b"''", b"[", b"]", b"[[1]]"),
-    *(b"()", b",", b",,,", b"\n", b"\r\n\r\n", b"\x00", b"\xff\xfe", b"\xc3\xa9", b"#", b"<", b"&lt;", b"]]>"),
-    *(b"1_000", b"0x1F", b"1d5", b"1+2j", b"'text'", b"'PD(9)'", b"'99999999E'", b"'1PE(2)'", b"-0.0"),
+    *(b"0", b"-1", b"1", b"2", b"3", b"7", b"999", b"65536", b"2147483648", b"-2147483649"),
+    *(b"9223372036854775807", b"9223372036854775808", b"99999999999999999999999"),
+    *(b"1e400", b"1e-400", b"0.5", b"1e19", b"nan", b"-inf", b"inf", b"-0.0", b"1_000", b"0x1F", b"1d5"),
+    *(b"", b" ", b"T", b"F", b"abc", b"null", b"1+2j", b"'", b'"', b"''", b"[", b"]", b"[[1]]", b"()"),
+    *(b",", b",,,", b"\n", b"\r\n\r\n", b"\x00", b"\xff\xfe", b"\xc3\xa9", b"#", b"<", b"&lt;", b"]]>"),
+    *(b"'text'", b"'PD(9)'", b"'99999999E'", b"'1PE(2)'", b"'1PB(-1)'", b"'GZIP_2'", b"'RICE_1'"),
 )
+# Cards that say how large things are.
+SIZES = (b"NAXIS", b"BITPI", b"TFORM", b"PCOUN", b"GCOUN", b"TFIEL", b"BZERO", b"ZNAXI", b"ZTILE", b"ZVAL1")
 
 
 def mutate(content: bytes, random: Random) -> bytes:
@@ -126,11 +129,7 @@ def card_value(content: bytearray, random: Random) -> None:
 
 def axis_value(content: bytearray, random: Random) -> None:
     """A card that sizes follow from has another value."""
-    sizes = [
-        place
-        for place in _cards(content)
-        if content[place : place + 5] in (b"NAXIS", b"BITPI", b"TFORM", b"PCOUN", b"GCOUN", b"TFIEL", b"BZERO")
-    ]
+    sizes = [place for place in _cards(content) if content[place : place + 5] in SIZES]
     if sizes:
         place, word = random.choice(sizes), random.choice(WORDS)
         content[place + 10 : place + CARD] = word.rjust(20).ljust(CARD - 10)[: CARD - 10]

@@ -81,13 +81,16 @@ def fuzz(job: Job, numbers: Sequence[int], tell: Callable[[Report], None]) -> Re
 def judge(job: Job, number: int) -> str | Finding:
     """The fate of a case, or what it should not have done; in this process."""
     case = job.case(number)
-    _forget_peak()
+    CLEAR.write_text("5")
+    before = _memory("VmSize")
     try:
         fate = job.attempt(case, job.place)
     except Exception as error:  # noqa: BLE001 - to see which ones come is what all this is for
         return Finding(number=number, what=_in_a_line(error), detail=traceback.format_exc())
-    if _peak_bytes() > MOST_BYTES:
-        return Finding(number=number, what="memory", detail=f"{_peak_bytes() / 1e9:.1f} GB at the peak")
+    peak, kept = _memory("VmHWM"), _memory("VmSize") - before
+    if max(peak, kept) > MOST_BYTES:
+        detail = f"{peak / 1e9:.1f} GB at the peak, {kept / 1e9:.1f} GB of addresses kept"
+        return Finding(number=number, what="memory", detail=detail)
     return fate
 
 
@@ -103,7 +106,7 @@ def keep(job: Job, finding: Finding, folder: Path) -> Path:
 
 
 def _in_a_line(error: Exception) -> str:
-    """What is the same for findings of one cause: the error and the innermost line of ours that it came from."""
+    """What findings of one cause share: the error and the innermost line of ours that it came from."""
     if isinstance(error, Broken):
         return f"broken contract: {error}"
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f"{os.sep}engine{os.sep}" in f.filename]
@@ -112,7 +115,7 @@ def _in_a_line(error: Exception) -> str:
 
 
 def _tried(job: Job, numbers: Sequence[int]) -> Iterator[str | Finding]:
-    """What comes of the cases, in order, until the process that tries them is lost; that is said last."""
+    """What comes of the cases, in order, until the first finding; its process tries no more."""
     context = get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_try_all, args=(job, numbers, theirs), daemon=True)
@@ -124,14 +127,15 @@ def _tried(job: Job, numbers: Sequence[int]) -> Iterator[str | Finding]:
         for number in numbers:
             found = _heard(ours, job.patience_s)
             yield found if found is not None else _lost(number, process, job.patience_s)
-            if found is None:
+            if not isinstance(found, str):
+                # A library that tripped once may have kept its memory, or be in no state for others.
                 return
     finally:
         process.kill()
         process.join()
 
 
-def _heard(connection: Connection, seconds: float) -> Any:
+def _heard(connection: Any, seconds: float) -> Any:
     """The next message; None where none comes in time, or ever."""
     with contextlib.suppress(EOFError):
         return connection.recv() if connection.poll(seconds) else None
@@ -155,11 +159,7 @@ def _try_all(job: Job, numbers: Sequence[int], connection: Connection) -> None:
         connection.send(judge(job, number))
 
 
-def _forget_peak() -> None:
-    CLEAR.write_text("5")
-
-
-def _peak_bytes() -> int:
-    """The most memory that this process had since `_forget_peak`."""
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+def _memory(key: str) -> int:
+    """What the kernel says of this process, in bytes; VmHWM is the peak since CLEAR was written to."""
+    line = next(line for line in STATUS.read_text().splitlines() if line.startswith(key))
     return int(line.split()[1]) * 1024

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 
-from engine.simulate import SIMULATORS
+from engine.simulate import SIMULATORS, simulate_desi
 from engine.simulate.surveys.table import TABLE_COLUMNS
 from engine.surveys.gaia.rvs import RVS
 from engine.surveys.gaia.xp_sampled import XP_SAMPLED
@@ -50,7 +50,10 @@ def samples_of(name: str) -> list[Sample]:
 
 
 def _simulated(name: str, root: Path) -> dict[str, bytes]:
-    SIMULATORS[name](root, stars=STARS, seed=1)
+    if name == "desi":
+        simulate_desi(root, stars=STARS, seed=1, resolution=False)
+    else:
+        SIMULATORS[name](root, stars=STARS, seed=1)
     return {path: content for path, content in _files(root).items() if path not in NOT_INPUT}
 
 

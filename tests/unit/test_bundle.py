@@ -188,6 +188,16 @@ def test_a_pixel_that_the_model_does_not_use_has_an_infinite_scale(whole: Path, 
     read(rewritten(whole, tmp_path / "other", value("pixel.scale", np.inf)))
 
 
+def test_a_model_that_uses_no_pixel_is_refused(whole: Path, tmp_path: Path) -> None:
+    def blind(arrays: Arrays) -> Arrays:
+        return arrays | {"pixel.scale": np.full_like(arrays["pixel.scale"], np.inf)}
+
+    with pytest.raises(
+        BundleError, match=r"pixel\.scale has 7781 of 7781 values .* finite for the pixels in"
+    ):
+        read(rewritten(whole, tmp_path / "other", blind))
+
+
 def test_hyper_parameters_that_the_network_does_not_know_are_named(whole: Path, tmp_path: Path) -> None:
     card = load_card(whole)
     hyper = card.hyper | {"activation": "sine"}

@@ -10,7 +10,7 @@ import pytest
 
 from catalogs import open_catalog, query, verify
 from catalogs.query import find
-from engine.errors import VerifyError
+from engine.errors import InputError, VerifyError
 from jobs import show
 from tests.unit.catalog_rows import FIRST_ID, layout, publish, staged, tasks
 
@@ -100,6 +100,8 @@ MANIFEST: dict[str, Damage] = {
     "failures a word": manifest(lambda m: m.update(failures="none")),
     "failures without reason": manifest(lambda m: m.update(failures=[{"task_id": "t000"}])),
     "shards a list": manifest(lambda m: m.update(shards=[1])),
+    "a shard's file without rows": manifest(lambda m: m.update(shards={"s": [["a.fits"]]})),
+    "a shard's file of less than no rows": manifest(lambda m: m.update(shards={"s": [["a.fits", -1]]})),
     "flags without text": manifest(lambda m: m.update(flags=[{"name": "NO_RESULT"}])),
     "the digest a number": manifest(lambda m: m.update(plan_digest=3)),
 }
@@ -159,6 +161,24 @@ def test_a_flipped_byte_never_ends_in_a_traceback(catalog: Path, place: float) -
             assert "abundant verify" in str(error)
     with pytest.raises(VerifyError, match="sha256 is"):
         verify(catalog)
+
+
+def test_explain_blames_a_flipped_byte_on_the_catalog_and_not_on_the_key(catalog: Path) -> None:
+    """In the middle of the compressed pages, where the size and the footer stay what they were."""
+    for path in partitions(catalog):
+        content = bytearray(path.read_bytes())
+        for place in range(len(content) // 10, len(content) // 2, 97):
+            content[place] ^= 0x55
+        path.write_bytes(content)
+    with pytest.raises(VerifyError, match=r"is damaged: .*abundant verify") as caught:
+        explain(catalog)
+    assert "key" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [["four"], ["1e30"], ["main", "bright", "x", "NULL", "7"], ["1", "2"]])
+def test_a_key_that_cannot_be_one_is_blamed_itself(catalog: Path, key: list[str]) -> None:
+    with pytest.raises(InputError, match=r"is no (targetid|healpix)|has 2 parts"):
+        find(catalog, key)
 
 
 @pytest.mark.parametrize("key", ["plan", "shards", "flags", "failures", "warnings"])

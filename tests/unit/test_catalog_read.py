@@ -187,7 +187,7 @@ def test_find_by_full_key_and_by_id(path: Path) -> None:
     ("key", "message"),
     [
         (["123"], "no row with targetid = 123"),
-        (["sun"], "sun is no key"),
+        (["sun"], "sun is no targetid"),
         (["main", "bright"], "has 2 parts; a full key is survey/program/healpix/tile/targetid"),
     ],
 )

@@ -84,6 +84,37 @@ def test_a_receipt_that_makes_no_sense_counts_as_absent(
     assert [receipt.task_id for receipt in receipts(where)] == ["t000", "t002"]
 
 
+@pytest.mark.parametrize("place", ["receipts/t001.json", "data/t001.parquet"])
+def test_a_folder_in_the_place_of_a_file_is_set_aside_and_its_task_done_again(
+    tmp_path: Path, place: str
+) -> None:
+    where = layout(tmp_path)
+    made = tasks(3, 10)
+    victim = where.staging / place
+    for _ in range(2):
+        staged(where, made)
+        victim.unlink()
+        victim.mkdir()
+        (victim / "notes.txt").touch()
+        assert [receipt.task_id for receipt in receipts(where)] == ["t000", "t002"]
+        staged(where, {"t001": made["t001"]})
+        assert len(receipts(where)) == 3
+    aside = sorted(path.parent.name for path in where.staging.rglob("notes.txt"))
+    assert aside == [f"{victim.name}.damaged", f"{victim.name}.damaged-2"]
+    assert publish(where, list(made)).rows == 30
+
+
+def test_a_folder_of_the_size_of_its_file_is_no_file(tmp_path: Path) -> None:
+    where = layout(tmp_path)
+    staged(where, tasks(1, 10))
+    (where.data / "t000.parquet").unlink()
+    (where.data / "t000.parquet").mkdir()
+    said = json.loads((where.receipts / "t000.json").read_bytes())
+    said["bytes"] = (where.data / "t000.parquet").stat().st_size
+    (where.receipts / "t000.json").write_text(json.dumps(said))
+    assert receipts(where) == ()
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES, errno.EIO])
 @pytest.mark.parametrize("broken", ["write_bytes", "replace"])
 def test_disk_errors_say_what_to_do_and_harm_nothing(

@@ -1,7 +1,9 @@
 """A share of `make fuzz`, and whether the harness sees what it is there to see."""
 
+import gzip
 import os
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -23,7 +25,7 @@ from tests.fuzz.runner import Finding, Job, Report, fuzz, judge, keep
 from tests.fuzz.samples import Sample, samples_of
 
 CASES = 60
-SEED = 20
+SEED = 22
 
 
 @cache
@@ -78,12 +80,11 @@ def test_each_mutation_breaks_something_and_survives_nothing_to_break(way: objec
 
 def test_what_is_gzipped_is_broken_inside_as_well_as_outside() -> None:
     packed = next(iter(next(s for s in samples("rave") if s.form.endswith(".gz")).files.values()))
-    import gzip
 
     def opens(content: bytes) -> bool:
         try:
             return bool(gzip.decompress(content))
-        except (OSError, EOFError, gzip.zlib.error):
+        except (OSError, EOFError, zlib.error):
             return False
 
     opened = [opens(mutate(packed, Random(number))) for number in range(60)]
@@ -113,9 +114,7 @@ def test_a_planted_error_is_a_finding(
     assert all(isinstance(each, Finding) and seen in each.what for each in found)
 
 
-def test_a_reader_that_gives_other_rows_is_a_finding(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_that_gives_other_rows_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = SURVEYS["rave"]
     short = replace(good, read=lambda spec, task: good.read(spec, task).slice(1))
     monkeypatch.setitem(SURVEYS, "rave", short)
@@ -131,35 +130,35 @@ def test_memory_beyond_the_limit_is_a_finding(tmp_path: Path, monkeypatch: pytes
 
 
 def die_or_hang(case: Case, place: Path) -> str:
-    """Case 2 takes its process down, case 4 never ends, case 6 raises."""
-    if case.number == 2:
+    """Case 1 takes its process down, and case 3 never ends."""
+    if case.number == 1:
         os._exit(7)
-    if case.number == 4:
+    if case.number == 3:
         time.sleep(600)
-    if case.number == 6:
-        raise LookupError("planted")
     return attempt(case, place)
 
 
 def test_what_a_process_dies_of_is_found_and_the_rest_is_tried(tmp_path: Path) -> None:
     job = job_of("rave", tmp_path, attempt=die_or_hang, patience_s=2.0)
     told: list[int] = []
-    report = fuzz(job, range(8), lambda report: told.append(report.cases))
-    assert [finding.number for finding in report.findings] == [2, 4, 6]
-    whats = [finding.what for finding in report.findings]
-    assert whats[:2] == ["crash, exit code 7", "hang"]
-    assert whats[2].startswith("LookupError")
-    assert report.fates.total() == 5
-    assert told == list(range(1, 9))
+    report = fuzz(job, range(4), lambda report: told.append(report.cases))
+    assert [(finding.number, finding.what) for finding in report.findings] == [
+        (1, "crash, exit code 7"),
+        (3, "hang"),
+    ]
+    assert report.fates.total() == 2
+    assert told == [1, 2, 3, 4]
 
 
 def test_a_finding_is_kept_for_another_look(tmp_path: Path) -> None:
     job = job_of("rave", tmp_path)
     root = keep(job, Finding(number=3, what="what", detail="detail"), tmp_path / "findings")
     case = job.case(3)
-    kept = {p.relative_to(root / "files").as_posix(): p.read_bytes() for p in (root / "files").rglob("*.fits*")}
+    kept = {
+        p.relative_to(root / "files").as_posix(): p.read_bytes() for p in (root / "files").rglob("*.fits*")
+    }
     assert kept == case.sample.files
-    assert "--seed 20 --first 3 --cases 1" in (root / "finding.txt").read_text()
+    assert f"--seed {SEED} --first 3 --cases 1" in (root / "finding.txt").read_text()
 
 
 @pytest.mark.parametrize(("findings", "code"), [([], 0), ([Finding(number=1, what="w", detail="")], 1)])

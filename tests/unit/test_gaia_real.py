@@ -3,7 +3,6 @@
 from ast import literal_eval
 from pathlib import Path
 
-import gaiaxpy
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -12,6 +11,7 @@ from astropy.io import fits
 
 from engine.surveys.assemble import assemble
 from engine.surveys.gaia import GAIA_RVS, GAIA_XP, GAIA_XP_SAMPLED
+from engine.surveys.gaia.library import calibrate
 from engine.surveys.store import Folder
 from engine.surveys.survey import Survey
 from tests.unit.gaia_files import array, read_all, spec_of
@@ -100,7 +100,7 @@ def test_sampled_xp_is_the_same_in_every_form(xp: Path, form: str) -> None:
 @pytest.mark.parametrize("form", ["csv", "ecsv", "fits", "xml"])
 def test_sampling_is_that_of_gaiaxpy_and_of_the_archive(xp: Path, form: str) -> None:
     table = read_file(GAIA_XP_SAMPLED, xp / f"XP_CONTINUOUS_RAW.{form}", 2)
-    theirs, _ = gaiaxpy.calibrate(xp / f"XP_CONTINUOUS_RAW.{form}", save_file=False)
+    theirs, _ = calibrate(xp / f"XP_CONTINUOUS_RAW.{form}", save_file=False)
     assert np.array_equal(array(table, "flux_xp"), (np.stack(theirs["flux"]) / 1e-18).astype(np.float32))
     error = np.stack(theirs["flux_error"]) / 1e-18
     assert np.allclose(array(table, "ivar_xp"), error**-2, rtol=1e-5)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import gaiaxpy
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from engine.errors import ShardCorrupt
 from engine.prepare.normalised import over_first, over_level
 from engine.surveys.gaia import GAIA_XP, GAIA_XP_SAMPLED
+from engine.surveys.gaia.library import calibrate
 from engine.surveys.gaia.sampling import sample
 from engine.surveys.gaia.xp_sampled import XP_SAMPLED
 from engine.types import Basis, Input
@@ -131,7 +132,7 @@ def _by_gaiaxpy(columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]
         frame[f"{band}_n_parameters"] = [
             np.nan if np.isnan(x) else 55 for x in frame[f"{band}_standard_deviation"]
         ]
-    theirs, wave_nm = gaiaxpy.calibrate(pd.DataFrame(frame), save_file=False)
+    theirs, wave_nm = calibrate(pd.DataFrame(frame), save_file=False)
     assert np.array_equal(wave_nm, WAVE_NM)
     return np.stack(theirs["flux"].to_list()), np.stack(theirs["flux_error"].to_list())
 
@@ -162,3 +163,7 @@ def test_a_source_without_any_band_is_a_row_without_pixels(tmp_path: Path) -> No
     assert np.isnan(flux[1]).all()
     assert np.isnan(error[1]).all()
     assert np.isfinite(flux).sum(axis=1).tolist() == [343, 0, 193]
+
+
+def test_importing_gaiaxpy_leaves_figures_alone() -> None:
+    assert not mpl.rcParams["text.usetex"]

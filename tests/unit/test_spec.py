@@ -33,7 +33,7 @@ def spec(tmp_path: Path, text: str) -> RunSpec:
 
 def test_defaults_are_the_documented_ones(tmp_path: Path) -> None:
     found = spec(tmp_path, GOOD)
-    assert (found.sampling.draws, found.sampling.seed, found.tasks.rows) == (100, 1, 512)
+    assert (found.sampling.draws, found.sampling.seed, found.tasks.rows) == (100, 1, None)
     assert (found.survey.select.by, found.survey.rv.source) == ("targets", "redrock")
     assert found.tolerance.failed_tasks == 0
 

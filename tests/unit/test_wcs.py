@@ -68,6 +68,10 @@ def test_a_header_that_says_no_wavelengths_is_refused(
         waves_of(tmp_path, header)
 
 
+def test_a_whole_number_beyond_64_bits_is_a_number(tmp_path: Path) -> None:
+    assert waves_of(tmp_path, linear(10**22 + 1, 0.1)).tolist() == [1e22] * 7
+
+
 def spectrum(wave: Any, **parts: Any) -> Spectrum:
     count = len(wave)
     filled = {

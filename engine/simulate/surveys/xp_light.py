@@ -109,8 +109,7 @@ def _inverse(band: str) -> FloatArray:
 @cache
 def _design() -> dict[str, Any]:
     """Gaia's basis functions [C, P] of both bands, in W m-2 nm-1 for a coefficient of 1."""
-    # GaiaXPy takes seconds to import, which simulating any other survey need not pay.
-    from gaiaxpy.core.config import load_xpsampling_from_xml
+    from engine.surveys.gaia.library import load_xpsampling_from_xml
 
     matrices = load_xpsampling_from_xml(bp_model="v375wi")
     return {band: np.asarray(matrices[band]) for band in BANDS}

@@ -51,9 +51,11 @@ def _usable(values: Values, band: str) -> np.ndarray:
 
 
 def _sampled(values: Values, row: int, usable: Mapping[str, np.bool_]) -> tuple[np.ndarray, np.ndarray]:
-    from gaiaxpy.core.generic_functions import correlation_to_covariance
-    from gaiaxpy.spectrum.calibration_absolute_sampled_spectrum import CalibrationAbsoluteSampledSpectrum
-    from gaiaxpy.spectrum.xp_continuous_spectrum import XpContinuousSpectrum
+    from engine.surveys.gaia.library import (
+        CalibrationAbsoluteSampledSpectrum,
+        XpContinuousSpectrum,
+        correlation_to_covariance,
+    )
 
     _, bases, merge = _calibration()
     continuous = {}
@@ -74,9 +76,11 @@ def _sampled(values: Values, row: int, usable: Mapping[str, np.bool_]) -> tuple[
 @cache
 def _calibration() -> tuple[np.ndarray, Any, Any]:
     """Wavelengths in nm, basis functions sampled there, and weights of BP and RP, as DR3 used them."""
-    # Imported late: it takes two seconds, and most runs read no continuous file.
-    from gaiaxpy.core.config import load_xpmerge_from_xml, load_xpsampling_from_xml
-    from gaiaxpy.spectrum.sampled_basis_functions import SampledBasisFunctions
+    from engine.surveys.gaia.library import (
+        SampledBasisFunctions,
+        load_xpmerge_from_xml,
+        load_xpsampling_from_xml,
+    )
 
     wave_nm, merge = load_xpmerge_from_xml(**MODELS)
     matrices = load_xpsampling_from_xml(**MODELS)
