@@ -13,10 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from engine.models import MODELS
+from engine.models.architecture import handshake
 from engine.simulate import SIMULATORS
-from engine.spec import SurveySpec
+from engine.spec import RunSpec, SurveySpec, TrainSpec
+from engine.surveys import survey_of
+from engine.toml import load
 from tests.flows.catalogs import has
 from tests.flows.small_bundles import LESSONS, agreement, labelled, small_bundle
+
+JOBS = Path(__file__).parents[2] / "jobs"
 
 # Of what simulated surveys contain on purpose.
 NO_SPECTRUM = {"gaia_xp": (1, 4), "table": (1, 1)}
@@ -132,3 +138,15 @@ def test_sampled_spectra_and_those_that_gaiaxpy_samples_are_the_same_light(
 
 def test_every_survey_is_learnt() -> None:
     assert set(LESSONS) == set(SIMULATORS) - {"desi"}
+
+
+def test_examples_cover_every_survey_and_feed_their_models() -> None:
+    """The bundles of jobs/infer/ are those that jobs/train/ would make."""
+    lessons = [load(path, TrainSpec) for path in (JOBS / "train").glob("*.toml")]
+    taught = {spec.bundle.out.name: MODELS[spec.model.name] for spec in lessons}
+    asked = [load(path, RunSpec) for path in (JOBS / "infer").glob("*.toml")]
+    assert {spec.survey.name for spec in asked} == set(SIMULATORS)
+    for spec in lessons:
+        handshake(taught[spec.bundle.out.name], spec.survey.name, survey_of(spec.survey).spectrograph)
+    for spec in asked:
+        handshake(taught[spec.model.bundle.name], spec.survey.name, survey_of(spec.survey).spectrograph)

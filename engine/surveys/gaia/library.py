@@ -1,4 +1,4 @@
-"""What we and our tests use of GaiaXPy, imported so that its import changes nothing: it turns on LaTeX in every figure.
+"""What we and our tests use of GaiaXPy, imported so that it changes nothing: it turns LaTeX on in figures.
 
 Importing this takes two seconds, so it is imported where it is needed, and most runs do not need it.
 """
