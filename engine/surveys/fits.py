@@ -2,13 +2,14 @@
 
 Plain images are read straight into memory at the offsets that the header walk found, several times
 faster than through a FITS library, and from an object store as exact ranges of bytes; compressed images
-go through fitsio. A gzipped file is inflated once, whole, into a temporary file and then read like any other.
+go through astropy. A gzipped file is inflated once, whole, into a temporary file, then read like any other.
 
 Errors from here name the HDU and what was expected; `named(address)` around the calls adds the file.
 """
 
 import gzip
 import shutil
+import struct
 import tempfile
 import warnings
 import zlib
@@ -19,9 +20,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-import fitsio
 import numpy as np
 import numpy.typing as npt
+from astropy.io import fits
 
 from engine.errors import ShardCorrupt, ShardError
 from engine.surveys.fits_headers import Hdu, walk
@@ -29,6 +30,21 @@ from engine.surveys.store import File, Folder, Store, stream
 from engine.types import Extent
 
 COPIED_BYTES = 2**20
+# What astropy stumbles over in a broken compressed image, it raises as it is.
+UNDECODABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    MemoryError,
+    EOFError,
+    zlib.error,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +141,15 @@ def fill(file: FitsFile, name: str, offset: int, array: Any) -> None:
 
 
 def _decode_rows(file: FitsFile, name: str, rows: npt.NDArray[np.int64], out: Any) -> None:
+    """Rows of a compressed or scaled image, through astropy: CFITSIO hangs on, or dies of, broken tiles."""
     first, last = int(rows[0]), int(rows[-1]) + 1
     try:
-        with file.on_disk() as path, fitsio.FITS(str(path)) as library:
-            if not isinstance(library[name], fitsio.hdu.ImageHDU):
-                raise OSError("it is a table")
-            image = library[name][first:last, :]
+        with warnings.catch_warnings(), file.on_disk() as path, fits.open(path, memmap=False) as library:
+            warnings.simplefilter("ignore")
+            hdu: Any = library[name]
+            image = np.asarray(hdu.section[first:last])
         np.copyto(out, image[rows - first], casting="unsafe")
-    except (OSError, ValueError) as error:
-        raise ShardCorrupt(f"HDU {name}: expected an image that fitsio can decode: {error}") from error
+    except UNDECODABLE as error:
+        raise ShardCorrupt(
+            f"HDU {name}: expected an image that astropy can decode: {type(error).__name__}: {error}"
+        ) from error

@@ -151,7 +151,10 @@ def test_the_zero_point_is_that_of_its_authors(rows: pa.Table, values: dict[str,
     zpt.load_tables()
     known = [row for row in range(len(rows)) if row not in (*ABSENT, BRIGHT)]
     inputs = ("g", "nu_eff_used_in_astrometry", "pseudocolour", "lat", "solved")
-    theirs = zpt.get_zpt(*(np.array(pa.array(values[name]).to_pylist(), float)[known] for name in inputs))
+    g, nu_eff, colour, latitude, solved = (
+        np.array(pa.array(values[name]).to_pylist(), float)[known] for name in inputs
+    )
+    theirs = zpt.get_zpt(g, nu_eff, colour, latitude, solved)
     found = rows["parallax_zero_point"].to_numpy()
     assert found[known] == pytest.approx(theirs, abs=1e-6)
     assert np.isnan(found[[*ABSENT, BRIGHT]]).all()

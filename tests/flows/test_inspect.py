@@ -9,13 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from matplotlib import rc_context
 from matplotlib.image import imread
 from rich.console import Console
+from typer.testing import CliRunner
 
 from engine.errors import InputError
 from engine.simulate import SIMULATORS
 from engine.spec import SurveySpec
 from engine.surveys import survey_of
+from jobs.cli import app
 from jobs.inspect import draw_row, guess, page
 
 # What a survey's files are called by somebody who keeps his own order.
@@ -89,6 +92,26 @@ def test_a_row_that_is_not_there_and_a_place_that_takes_no_file(
     for place in (tmp_path / "absent" / "row.png", tmp_path / "row.exe"):
         with pytest.raises(InputError, match=r"--plot .* cannot be written"):
             draw_row(found, 0, place)
+
+
+def test_a_picture_does_not_follow_a_matplotlibrc(
+    simulated: Callable[[str], SurveySpec], tmp_path: Path
+) -> None:
+    found = guess(next(Path(simulated("rave").root).rglob("RAVE_*.fits")))
+    draw_row(found, 0, tmp_path / "one.png")
+    with rc_context({"text.usetex": True, "figure.facecolor": "black"}):
+        draw_row(found, 0, tmp_path / "other.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
+
+
+def test_the_command_prints_the_page_and_draws_the_row(
+    simulated: Callable[[str], SurveySpec], tmp_path: Path
+) -> None:
+    path, png = next(Path(simulated("rave").root).rglob("RAVE_*.fits")), tmp_path / "row.png"
+    done = CliRunner().invoke(app, ["inspect", str(path), "--plot", str(png), "--row", "0"])
+    assert done.exit_code == 0
+    assert "rave: RAVE DR6 spectra" in done.output
+    assert png.read_bytes().startswith(PNG)
 
 
 def test_cameras_of_a_star_that_lie_beside_are_shown_too(simulated: Callable[[str], SurveySpec]) -> None:

@@ -98,6 +98,7 @@ def check(file: FitsFile, found: Mapping[str, Hdu]) -> None:
         kinds = "iu" if column.startswith("mask") else "f"
         if extent.dtype and np.dtype(extent.dtype).kind not in kinds:
             raise ShardCorrupt(f"HDU {name}: numbers of type {extent.dtype}, expected kind {kinds!r}")
+        _check_tiles(found[name])
     for arm in ARMS:
         _check_grid(file, found, arm)
 
@@ -107,6 +108,17 @@ def _extent(found: Mapping[str, Hdu], name: str, shape: tuple[int, ...]) -> Exte
     if extent.shape != shape:
         raise ShardCorrupt(f"HDU {name}: shape {extent.shape}, expected {shape}")
     return extent
+
+
+def _check_tiles(hdu: Hdu) -> None:
+    """ShardCorrupt unless the tiles of a compressed image lie in it: as much memory is taken as they say."""
+    if "ZIMAGE" not in hdu.cards:
+        return
+    sides = hdu.extent.shape[::-1]
+    tile = [hdu.value(f"ZTILE{axis}", side if axis == 1 else 1) for axis, side in enumerate(sides, start=1)]
+    fits = all(isinstance(t, int) and 1 <= t <= side for t, side in zip(tile, sides, strict=True))
+    if hdu.value("ZIMAGE") is not True or not (fits or 0 in sides):
+        raise ShardCorrupt(f"HDU {hdu.name}: tiles of {tile} pixels, expected some that fit into {sides}")
 
 
 def _check_grid(file: FitsFile, found: Mapping[str, Hdu], arm: Arm) -> None:
