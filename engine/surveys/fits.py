@@ -32,6 +32,7 @@ from engine.types import Extent
 COPIED_BYTES = 2**20
 # What astropy stumbles over in a broken compressed image, it raises as it is.
 UNDECODABLE = (
+    fits.VerifyError,
     OSError,
     ValueError,
     TypeError,

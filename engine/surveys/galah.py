@@ -125,7 +125,7 @@ GALAH = with_files(
             ),
         ),
         star_key="sobject_id",
-        files=("1312160026010033.fits",),
+        files=tuple(f"131216002601003{ccd}.fits" for ccd in (1, 2, 3, 4)),
         arms=ARMS,
         frame="observed",
         medium="air",
