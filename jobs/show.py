@@ -93,14 +93,15 @@ def plan(found: Plan) -> Table:
     most = max((task.stop - task.start for task in found.tasks), default=0)
     table = _pairs()
     table.add_row("plan", found.digest[:12])
-    table.add_row("survey", f"{found.spec.survey.name}, {files:,} files under {found.spec.survey.root}")
+    root = escape(found.spec.survey.root)
+    table.add_row("survey", f"{found.spec.survey.name}, {files:,} files under {root}")
     table.add_row("model", f"{found.card.name} ({found.card.architecture}), {len(found.card.labels)} labels")
     table.add_row("draws", f"{found.spec.sampling.draws}, seed {found.spec.sampling.seed}")
     table.add_row("tasks", f"{len(found.tasks):,} of at most {most:,} rows")
     table.add_row("rows", f"{found.rows:,} before selection ({found.spec.survey.select.by})")
     table.add_row("to read", f"{found.bytes / 2**30:.2f} GiB")
     catalog = found.spec.catalog
-    table.add_row("catalog", str(catalog.root / catalog.name / catalog.version))
+    table.add_row("catalog", escape(str(catalog.root / catalog.name / catalog.version)))
     for warning in found.warnings[:SHOWN_WARNINGS]:
         table.add_row("[yellow]warning[/yellow]", escape(warning))
     if len(found.warnings) > SHOWN_WARNINGS:
