@@ -82,14 +82,15 @@ def judge(job: Job, number: int) -> str | Finding:
     """The fate of a case, or what it should not have done; in this process."""
     case = job.case(number)
     CLEAR.write_text("5")
-    before = _memory("VmSize")
+    before, resident = _memory("VmSize"), _memory("VmRSS")
     try:
         fate = job.attempt(case, job.place)
     except Exception as error:  # noqa: BLE001 - to see which ones come is what all this is for
         return Finding(number=number, what=_in_a_line(error), detail=traceback.format_exc())
-    peak, kept = _memory("VmHWM"), _memory("VmSize") - before
-    if max(peak, kept) > MOST_BYTES:
-        detail = f"{peak / 1e9:.1f} GB at the peak, {kept / 1e9:.1f} GB of addresses kept"
+    # What the process held before is not the reader's: in the test suite that is a gigabyte.
+    taken, kept = _memory("VmHWM") - resident, _memory("VmSize") - before
+    if max(taken, kept) > MOST_BYTES:
+        detail = f"{taken / 1e9:.1f} GB more at the peak, {kept / 1e9:.1f} GB of addresses kept"
         return Finding(number=number, what="memory", detail=detail)
     return fate
 

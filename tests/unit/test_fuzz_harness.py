@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from engine.errors import ShardCorrupt
@@ -123,10 +124,16 @@ def test_a_reader_that_gives_other_rows_is_a_finding(tmp_path: Path, monkeypatch
 
 
 def test_memory_beyond_the_limit_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "MOST_BYTES", 10_000_000)
-    found = judge(job_of("rave", tmp_path), 0)
-    assert isinstance(found, Finding)
-    assert found.what == "memory"
+    monkeypatch.setattr(runner, "MOST_BYTES", 100_000_000)
+    good = SURVEYS["rave"]
+
+    def greedy(spec: SurveySpec, task: Task) -> pa.Table:
+        return good.read(spec, task) if np.ones(30_000_000).all() else None
+
+    assert not isinstance(judge(job_of("rave", tmp_path), 0), Finding)
+    monkeypatch.setitem(SURVEYS, "rave", replace(good, read=greedy))
+    found = [judge(job_of("rave", tmp_path), number) for number in range(3)]
+    assert any(isinstance(one, Finding) and one.what == "memory" for one in found)
 
 
 def die_or_hang(case: Case, place: Path) -> str:
