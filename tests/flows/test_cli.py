@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -143,11 +144,19 @@ def local(spec_file: Path, command: str) -> list[object]:
     return ["--profile", spec_file.with_name("local.toml")] if command == "run" else []
 
 
+# Where the tests themselves run in the background, SIGINT is ignored, and their children inherit that.
+LISTEN = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(spec_file: Path, abundant: Abundant) -> None:
     words = ["run", str(spec_file), *map(str, local(spec_file, "run"))]
     receipts = layout_of(make_plan(load(spec_file, RunSpec))).receipts
     with subprocess.Popen(
-        [sys.executable, "-m", "jobs", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "jobs", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=LISTEN,
     ) as process:
         deadline = time.monotonic() + 120
         while not list(receipts.glob("*.json")):
@@ -193,7 +202,7 @@ main()
 @pytest.mark.parametrize("module", ["jobs.cli", "typer", "pyarrow.lib", "torch._guards", "engine.plan"])
 def test_ctrl_c_while_modules_are_imported_is_one_line(spec_file: Path, module: str) -> None:
     words = [sys.executable, "-c", TRAP, module, "plan", str(spec_file)]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=LISTEN)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted\n")
 
 

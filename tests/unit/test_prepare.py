@@ -60,8 +60,12 @@ def test_arms_that_do_not_align_are_refused() -> None:
         union_grid(arms)
 
 
+# Products of numbers near the least that float32 holds are no longer proportional.
+ivars = st.floats(0, 100, width=32).map(lambda ivar: ivar if ivar > 1e-20 else 0.0)
+
+
 @given(
-    arrays(np.float32, (2, 8), elements=st.floats(0, 100, width=32)),
+    arrays(np.float32, (2, 8), elements=ivars),
     arrays(np.float32, (2, 8), elements=st.floats(-1e3, 1e3, width=32)),
 )
 def test_coadd_is_the_inverse_variance_mean_where_arms_overlap(ivar: np.ndarray, flux: np.ndarray) -> None:
