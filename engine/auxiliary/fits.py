@@ -39,6 +39,10 @@ def fits_to_parquet(path: Path, columns: list[str], out: Path) -> Path:
     NULL are an integer column's TNULL and arrays of variable length that are empty.
     """
     try:
+        with path.open("rb") as start:
+            # Whatever begins otherwise, astropy takes for a packed file of the kind that its first bytes name.
+            if start.read(9) != b"SIMPLE  =":
+                raise ValueError("it does not begin like a FITS file")
         with fits.open(path, memmap=True) as file:
             _copy(_table(file, path), path, columns, out)
     except BROKEN as error:

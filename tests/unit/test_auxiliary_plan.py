@@ -223,6 +223,13 @@ def test_a_fits_table_that_ends_early(tmp_path: Path) -> None:
         refused(r"t\.fits", asked(path))
 
 
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\x00", b"SIMPLER"])
+def test_a_fits_table_that_begins_like_another_format(tmp_path: Path, start: bytes) -> None:
+    path = fits(tmp_path / "t.fits", {"source_id": range(50), "g": [1.0] * 50})
+    path.write_bytes(start + path.read_bytes()[len(start) :])
+    refused(r"t\.fits", asked(path))
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     write=st.sampled_from([(parquet, "t.parquet"), (csv_file, "t.csv"), (fits, "t.fits")]),
