@@ -40,7 +40,7 @@ def fits_to_parquet(path: Path, columns: list[str], out: Path) -> Path:
     """
     try:
         with path.open("rb") as start:
-            # Whatever begins otherwise, astropy takes for a packed file of the kind that its first bytes name.
+            # Whatever begins otherwise, astropy takes for a packed file of the kind its first bytes name.
             if start.read(9) != b"SIMPLE  =":
                 raise ValueError("it does not begin like a FITS file")
         with fits.open(path, memmap=True) as file:
