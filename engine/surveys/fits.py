@@ -8,6 +8,7 @@ Errors from here name the HDU and what was expected; `named(address)` around the
 """
 
 import gzip
+import io
 import shutil
 import struct
 import tempfile
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from astropy.io import fits
 
 from engine.errors import ShardCorrupt, ShardError
-from engine.surveys.fits_headers import Hdu, walk
+from engine.surveys.fits_headers import Hdu, alone_in_a_file, find_hdu, walk
 from engine.surveys.store import File, Folder, Store, stream
 from engine.types import Extent
 
@@ -144,10 +145,11 @@ def fill(file: FitsFile, name: str, offset: int, array: Any) -> None:
 def _decode_rows(file: FitsFile, name: str, rows: npt.NDArray[np.int64], out: Any) -> None:
     """Rows of a compressed or scaled image, through astropy: CFITSIO hangs on, or dies of, broken tiles."""
     first, last = int(rows[0]), int(rows[-1]) + 1
+    alone = io.BytesIO(alone_in_a_file(file.file.fetch, find_hdu(file.walk(), name)))
     try:
-        with warnings.catch_warnings(), file.on_disk() as path, fits.open(path, memmap=False) as library:
+        with warnings.catch_warnings(), fits.open(alone) as library:
             warnings.simplefilter("ignore")
-            hdu: Any = library[name]
+            hdu: Any = library[1]
             image = np.asarray(hdu.section[first:last])
         np.copyto(out, image[rows - first], casting="unsafe")
     except UNDECODABLE as error:

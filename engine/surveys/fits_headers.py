@@ -16,6 +16,15 @@ END = b"END" + b" " * 77
 # A card's keyword and the text after "KEYWORD = ". Half of the time to list a file goes here.
 CARDS = re.compile(r"(?=([^ ]{0,8})).{10}(.{70})", re.DOTALL)
 HEADER_READ = 4 * BLOCK
+# The cards that say how the data of an image or of a table are stored, compressed ones included.
+DECODING = re.compile(
+    r"XTENSION|BITPIX|NAXIS\d*|PCOUNT|GCOUNT|B(ZERO|SCALE)|TFIELDS|T(TYPE|FORM|ZERO|SCAL|NULL|DIM)\d+|THEAP"
+    r"|Z(IMAGE|BITPIX|CMPTYPE|MASKCMP|QUANTIZ|DITHER0|SCALE|ZERO|BLANK|EXTEND)|Z(NAXIS|TILE|NAME|VAL)\d*"
+)
+PRIMARY = b"".join(
+    card.ljust(CARD)
+    for card in (b"SIMPLE  =                    T", b"BITPIX  = 8", b"NAXIS   = 0", b"EXTEND  = T")
+)
 # A header without END must not make us read a file of any size: no survey's comes near.
 LONGEST_HEADER = 4 * 2**20
 
@@ -99,6 +108,26 @@ def digest(hdus: Iterable[Hdu], *tables: bytes) -> str:
 def table_bytes(fetch: Fetch, hdu: Hdu) -> bytes:
     """The rows of a binary table as they are in the file."""
     return fetch(hdu.extent.offset, hdu.rows * int(hdu.value("NAXIS1", 0)))
+
+
+def alone_in_a_file(fetch: Fetch, hdu: Hdu) -> bytes:
+    """A FITS file of one extension: this HDU with those of its cards that a library needs to decode it.
+
+    astropy reads every header before the one that is asked for, and loops for ever over some broken ones.
+    """
+    axes = [int(hdu.value(f"NAXIS{k}", 0)) for k in range(1, int(hdu.value("NAXIS", 0)) + 1)]
+    size = abs(int(hdu.value("BITPIX"))) // 8 * (math.prod(axes) + int(hdu.value("PCOUNT", 0)))
+    kept = "".join(f"{key:<8}= {text}" for key, text in hdu.cards.items() if DECODING.fullmatch(key))
+    return (
+        _padded(PRIMARY, b" ")
+        + _padded(kept.encode("latin-1", "replace"), b" ")
+        + _padded(fetch(hdu.extent.offset, size), b"\0", end=b"")
+    )
+
+
+def _padded(content: bytes, filler: bytes, end: bytes = END) -> bytes:
+    content += end
+    return content + filler * (-len(content) % BLOCK)
 
 
 def _hdu(text: str, data: int, number: int) -> tuple[Hdu, int]:
