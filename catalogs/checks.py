@@ -8,9 +8,11 @@ import duckdb
 
 from catalogs.groups import Damage
 from catalogs.layout import Layout, bytes_free, set_aside
+from catalogs.place import is_published
+from catalogs.side import differences
 from catalogs.sql import duplicates
 from catalogs.stage import receipt_path
-from engine.errors import CommitError
+from engine.errors import CommitError, VerifyError
 from engine.types import Receipt
 
 LISTED = 20
@@ -86,6 +88,27 @@ def refuse_duplicates(layout: Layout, staged: Sequence[Receipt], keys: Sequence[
         )
 
 
+def refuse_strangers(layout: Layout) -> None:
+    """VerifyError for a side catalog whose rows are not the main one's; CommitError if one is published.
+
+    One of them is where a commit was stopped between the two, or where the other was deleted.
+    """
+    if not layout.has_side:
+        return
+    published = [part.catalog for part in layout.parts if is_published(part)]
+    main, side = (part.catalog if is_published(part) else part.partial for part in layout.parts)
+    if not (found := list(differences(main, side))):
+        return
+    what = f"{side} does not fit {main}:\n{_listed(found)}"
+    if not published:
+        raise VerifyError(what)
+    _remove_built(layout)
+    raise CommitError(
+        f"{what}\nwhat is staged is not what {published[0]} was published from; nothing more was published "
+        f"and the staging is kept: move {published[0]} away, and the same command publishes both"
+    )
+
+
 def stopped(layout: Layout, error: Exception) -> CommitError:
     """The CommitError for what stopped a commit on its way."""
     if isinstance(error, OSError) and error.errno:
@@ -115,7 +138,7 @@ def _unsound(layout: Layout, error: Exception) -> CommitError:
 
 
 def _remove_built(layout: Layout) -> None:
-    for folder in (layout.scratch, layout.partial):
+    for folder in (layout.scratch, *(part.partial for part in layout.parts)):
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,8 +1,9 @@
 """commit(): staged labels -> one published HATS catalog in which every staged row appears exactly once.
 
 Everything is built in a hidden folder beside the catalog's place. hats.properties is written there last,
-and a rename publishes the whole. Every step keeps what an interrupted commit has finished, so the same
-command goes on from where it was.
+and a rename publishes the whole. A side catalog is cut from the same split files; only when both are built
+and agree is the main one published, then the side. Every step keeps what an interrupted commit has finished,
+so the same command goes on from where it was.
 """
 
 import hashlib
@@ -17,17 +18,25 @@ from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 
-from catalogs.checks import complete, refuse_damage, refuse_duplicates, refuse_faults, stopped
+from catalogs.checks import (
+    complete,
+    refuse_damage,
+    refuse_duplicates,
+    refuse_faults,
+    refuse_strangers,
+    stopped,
+)
 from catalogs.groups import group
 from catalogs.layout import Layout, Product, sweep, sync, write_atomic
 from catalogs.metadata import published_schema, write_derived, write_manifest, write_properties
 from catalogs.pixels import PixelPlan, align, tally, total
-from catalogs.place import is_published
+from catalogs.place import all_published, is_published
 from catalogs.report import CommitReport, report
 from catalogs.rowcheck import faulty
-from catalogs.shuffle import Partition, Target, parts, reduce, split
+from catalogs.shuffle import Partition, Split, Target, parts, reduce, split
+from catalogs.side import Part, catalogs_of
 from catalogs.stage import receipts
-from catalogs.verify import verify
+from catalogs.verify import verify_one
 from engine.columns import schema
 from engine.errors import CommitError, VerifyError
 from engine.types import Receipt
@@ -59,14 +68,14 @@ def commit(
     mapper: Mapper = map,
     on_step: OnStep = _silent,
 ) -> CommitReport:
-    """Publish a run's staged labels; the same call again finishes what was interrupted.
+    """Publish a run's staged labels, with a side catalog if asked; the same call again finishes what is left.
 
     What was built is verified before it takes its place. CommitError when receipts are missing, too many
     tasks failed, nothing was staged, keys are not unique, or anything is damaged: what is sound stays, so
     that the same command mends it. PlanError when the folder is taken.
     `manifest` is what the caller knows of the run; `on_step(step, done, of)` hears of progress.
     """
-    if already := is_published(layout):
+    if already := all_published(layout):
         shutil.rmtree(layout.scratch, ignore_errors=True)
         return report(layout, already=already)
     staged = complete(receipts(layout), tasks_expected, failed_allowed)
@@ -94,24 +103,37 @@ class _Work:
 def _build(
     layout: Layout, staged: Sequence[Receipt], product: Product, manifest: Mapping[str, Any], work: _Work
 ) -> None:
-    """From staged files to the published folder: the straight line. Nothing is published unverified."""
+    """From staged files to published folders: the straight line. Nothing is published unverified."""
     plan = _pixel_plan(layout, staged, product, work)
-    partitions = _partitions(layout, staged, product, plan, work)
-    work.on_step("describe", 0, 1)
-    write_derived(layout.partial, plan)
-    write_manifest(layout, manifest, product=product, receipts=staged, partitions=partitions)
-    write_properties(layout, plan, partitions)
+    splits = _splits(layout, staged, product, plan, work)
+    left = [part for part in catalogs_of(layout, product) if not is_published(part.layout)]
+    for part in left:
+        partitions = _partitions(part, _target(part, product, plan), plan, splits, work)
+        work.on_step("describe", 0, 1)
+        write_derived(part.layout.partial, plan)
+        write_manifest(part.layout, manifest, product=part.product, receipts=staged, partitions=partitions)
+        write_properties(part.layout, plan, partitions)
     work.on_step("verify", 0, 1)
+    _verify(layout, staged, product, left, work)
+    for part in left:
+        work.on_step("publish", 0, 1)
+        _publish(part.layout)
+        work.on_step("publish", 1, 1)
+
+
+def _verify(
+    layout: Layout, staged: Sequence[Receipt], product: Product, left: Sequence[Part], work: _Work
+) -> None:
+    """VerifyError or CommitError for what must not be published: each catalog, and the two together."""
     try:
-        verify(layout.partial)
+        for part in left:
+            verify_one(part.layout.partial)
     except VerifyError:
-        step = partial(faulty, schema=schema(product.columns))
+        step = partial(faulty, schema=schema(product.staged))
         found = work.each("look for the cause", step, group(layout.staging, staged))
         refuse_faults(layout, (fault for faults in found for fault in faults))
         raise
-    work.on_step("publish", 0, 1)
-    _publish(layout)
-    work.on_step("publish", 1, 1)
+    refuse_strangers(layout)
 
 
 def _pixel_plan(layout: Layout, staged: Sequence[Receipt], product: Product, work: _Work) -> PixelPlan:
@@ -121,11 +143,12 @@ def _pixel_plan(layout: Layout, staged: Sequence[Receipt], product: Product, wor
     saved = _saved(path)
     if saved is not None and saved.staged == digest:
         return saved
-    for folder in (layout.scratch, layout.partial):
+    for folder in (layout.scratch, *(part.partial for part in layout.parts)):
         if folder.exists():
             shutil.rmtree(folder)
     groups = group(layout.staging, staged)
-    counted = total(work.each("histogram", partial(tally, schema=schema(product.columns)), groups))
+    step = partial(tally, schema=schema(product.staged), side=[column.name for column in product.side])
+    counted = total(work.each("histogram", step, groups))
     refuse_damage(layout, counted.damages)
     work.on_step("keys", 0, 1)
     refuse_duplicates(layout, staged, product.keys)
@@ -135,24 +158,33 @@ def _pixel_plan(layout: Layout, staged: Sequence[Receipt], product: Product, wor
     return plan
 
 
-def _partitions(
+def _splits(
     layout: Layout, staged: Sequence[Receipt], product: Product, plan: PixelPlan, work: _Work
-) -> tuple[Partition, ...]:
-    """Split and reduce; the partitions in the order of the sky."""
-    target = Target(
-        folder=layout.partial,
-        splits=layout.scratch / "split",
-        done=layout.scratch / "done",
-        staged=schema(product.columns),
-        schema=published_schema(product.columns, plan.tally.widths),
-        keys=product.keys,
-    )
-    step = partial(split, pixels=plan.pixels, target=target)
+) -> Sequence[Split]:
+    """All columns of the staged files by pixel; each file is read once, however many catalogs there are."""
+    step = partial(split, pixels=plan.pixels, folder=layout.scratch / "split", schema=schema(product.staged))
     splits = list(work.each("split", step, group(layout.staging, staged)))
     refuse_damage(layout, (damage for one in splits for damage in one.damages))
+    return splits
+
+
+def _target(part: Part, product: Product, plan: PixelPlan) -> Target:
+    return Target(
+        folder=part.layout.partial,
+        done=part.layout.scratch / f"done{part.layout.ending}",
+        staged=schema(product.staged),
+        schema=published_schema(part.product.columns, plan.tally.widths),
+        keys=product.keys,
+    )
+
+
+def _partitions(
+    part: Part, target: Target, plan: PixelPlan, splits: Sequence[Split], work: _Work
+) -> tuple[Partition, ...]:
+    """One catalog's partitions, in the order of the sky."""
     made = work.each("reduce", partial(reduce, target=target), parts(plan.pixels, splits))
     partitions = _account(made, plan)
-    sweep(layout.partial)
+    sweep(part.layout.partial)
     return partitions
 
 

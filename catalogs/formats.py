@@ -98,8 +98,7 @@ def _is_flat(kind: pa.DataType) -> bool:
 
 
 def _texts(column: pa.Array) -> pa.Array:
-    values = (_plain(value) for value in column.to_pylist())
-    texts = (value if value is None or isinstance(value, str) else _json(value) for value in values)
+    texts = (value if value is None or isinstance(value, str) else _json(value) for value in _values(column))
     return pa.array(list(texts), pa.string())
 
 
@@ -112,11 +111,16 @@ def _rows(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """Plain Python values; float32 with the digits it has (5777.1, not 5777.10009765625)."""
-    values = column.to_pylist()
-    if column.type == pa.float32():
-        values = [None if value is None else float(str(np.float32(value))) for value in values]
-    return [_plain(value) for value in values]
+    """Plain Python values."""
+    return [_plain(_shortened(value, column.type)) for value in column.to_pylist()]
+
+
+def _shortened(value: Any, kind: pa.DataType) -> Any:
+    """float32, in lists too, with the digits it has (5777.1, not 5777.10009765625)."""
+    if isinstance(value, list):
+        nested = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+        return [_shortened(one, kind.value_type) for one in value] if nested else value
+    return float(str(np.float32(value))) if kind == pa.float32() and value is not None else value
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """What is published, where everything lies on disk, how files become durable, and how Parquet is written.
 
 root/name/version/                      the published catalog
-root/name/.version-PLANHASH.partial/    the same folder while a commit builds it
+root/name-side/version/                 its side catalog, if the run has one
+root/name/.version-PLANHASH.partial/    the same folder while a commit builds it (name-side alike)
 root/_staging/name-version-WORKHASH/    plan.json, data/, receipts/ and a commit's scratch
 
 WORKHASH names what the labels depend on, PLANHASH that and the list of tasks: when a damaged file is mended,
@@ -14,7 +15,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ PROPERTIES = "hats.properties"
 DATASET = "dataset"
 TEMPORARY = ".tmp"
 
+SIDE = "-side"
+
 TARGET_BYTES = 100 * 2**20
 ROW_GROUP = 100_000
 BLOOM_COLUMNS = ("targetid", "gaia_source_id")
@@ -36,11 +39,20 @@ BLOOM_COLUMNS = ("targetid", "gaia_source_id")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """What is published: the names of the columns that key a row, all columns, and how large files become."""
+    """What is published: the names of the columns that key a row, all columns, and how large files become.
+
+    `side` are the columns that only the side catalog has.
+    """
 
     keys: tuple[str, ...]
     columns: tuple[Column, ...]
+    side: tuple[Column, ...] = ()
     target_bytes: int = TARGET_BYTES
+
+    @property
+    def staged(self) -> tuple[Column, ...]:
+        """The columns of staged files."""
+        return (*self.columns, *self.side)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +60,7 @@ class Layout:
     """The folders of one run.
 
     `work_digest` is the sha256 hex of all that a task's labels depend on besides the task; `plan_digest` is
-    that of the work and the list of tasks.
+    that of the work and the list of tasks. A side catalog shares all but its own place with the main one.
     """
 
     root: Path
@@ -56,6 +68,18 @@ class Layout:
     version: str
     plan_digest: str
     work_digest: str
+    has_side: bool = False
+    ending: str = ""
+
+    @property
+    def parts(self) -> tuple["Layout", ...]:
+        """The run's catalogs: this one, then its side catalog if it has one."""
+        return (self, replace(self, has_side=False, ending=SIDE)) if self.has_side else (self,)
+
+    @property
+    def title(self) -> str:
+        """What the catalog is called, and its folder."""
+        return f"{self.name}{self.ending}"
 
     @property
     def run(self) -> str:
@@ -95,12 +119,12 @@ class Layout:
     @property
     def catalog(self) -> Path:
         """The published catalog."""
-        return self.root / self.name / self.version
+        return self.root / self.title / self.version
 
     @property
     def partial(self) -> Path:
         """The catalog while it is built: beside its final place, so that a rename publishes it."""
-        return self.root / self.name / f".{self.version}-{self.plan_digest[:12]}.partial"
+        return self.root / self.title / f".{self.version}-{self.plan_digest[:12]}.partial"
 
     @property
     def manifest(self) -> Path:
@@ -202,6 +226,8 @@ def _encodings(schema: pa.Schema) -> dict[str, Any]:
     pyarrow's default dictionary on near-unique floats makes files larger than no encoding at all.
     """
     encoding = {f.name: "BYTE_STREAM_SPLIT" for f in schema if f.type in (pa.float32(), pa.float64())}
+    lists = (f.name for f in schema if pa.types.is_fixed_size_list(f.type))
+    encoding |= {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in lists}
     if "_healpix_29" in schema.names:
         encoding["_healpix_29"] = "DELTA_BINARY_PACKED"
     small = (pa.string(), pa.int16(), pa.int32())

@@ -58,6 +58,14 @@ class Published(TypedDict):
 
 
 @with_config(OPEN)
+class Beside(TypedDict):
+    """Another catalog of the same run, under the same root."""
+
+    name: Annotated[str, AfterValidator(_inside)]
+    version: Annotated[str, AfterValidator(_inside)]
+
+
+@with_config(OPEN)
 class Failure(TypedDict):
     """A task that failed, and why."""
 
@@ -93,6 +101,8 @@ class Manifest(TypedDict):
     flags: NotRequired[list[FlagEntry]]
     shards: NotRequired[dict[str, str | list[Part]]]
     plan: NotRequired[dict[str, Any]]
+    side: NotRequired[Beside]
+    main: NotRequired[Beside]
 
 
 READER = TypeAdapter(Manifest)

@@ -5,6 +5,7 @@ hats is imported inside functions: its import takes seconds and only a commit ne
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -48,6 +49,8 @@ def published_schema(columns: Sequence[Column], widths: Mapping[str, int]) -> pa
 
     astropy fails on a NULL text unless it is told each text column's longest text (`widths`).
     """
+    names = {column.name for column in columns}
+    widths = {name: width for name, width in widths.items() if name in names}
     header = {"IVOA.VOTable-Parquet.version": "1.0", "IVOA.VOTable-Parquet.content": votable(columns, widths)}
     header |= {f"table::len::{name}": str(_width(name, widths)) for name in widths}
     return schema(columns).with_metadata(header)
@@ -58,8 +61,7 @@ def votable(columns: Sequence[Column], widths: Mapping[str, int]) -> str:
     root = ElementTree.Element("VOTABLE", version="1.4", xmlns="http://www.ivoa.net/xml/VOTable/v1.3")
     table = ElementTree.SubElement(ElementTree.SubElement(root, "RESOURCE", type="results"), "TABLE")
     for column in columns:
-        about = {"name": column.name, "datatype": VOTABLE_TYPES[column.type]}
-        about |= {"arraysize": str(_width(column.name, widths))} if column.type == pa.string() else {}
+        about = {"name": column.name} | _votable_type(column, widths)
         about |= {key: value for key, value in (("unit", column.unit), ("ucd", column.ucd)) if value}
         field = ElementTree.SubElement(table, "FIELD", about)
         ElementTree.SubElement(field, "DESCRIPTION").text = column.description
@@ -95,7 +97,7 @@ def write_manifest(
     """
     counted = total(Sums.claimed(receipt) for receipt in receipts)
     committed = {
-        "catalog": {"name": layout.name, "version": layout.version},
+        **_names(layout),
         "plan_digest": layout.plan_digest,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "keys": list(product.keys),
@@ -152,13 +154,31 @@ def _sizes(plan: PixelPlan, partitions: Sequence[Partition]) -> dict[str, Any]:
 def _origin(layout: Layout) -> dict[str, Any]:
     """What was published, by what and when; and the seal on the manifest."""
     return {
-        "obs_collection": layout.name,
+        "obs_collection": layout.title,
         "hats_builder": f"abundant, hats v{version('hats')}",
         "hats_creation_date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MUTC"),
         "abundant_version": layout.version,
         "abundant_plan_digest": layout.plan_digest,
         "abundant_manifest_sha256": sha256_file(layout.partial / MANIFEST),
     }
+
+
+def _names(layout: Layout) -> dict[str, dict[str, str]]:
+    """What the catalog is called, and the other one of the run if there is one."""
+    named = {"catalog": layout}
+    if layout.ending:
+        named["main"] = replace(layout, ending="")
+    elif layout.has_side:
+        named["side"] = layout.parts[1]
+    return {kind: {"name": one.title, "version": one.version} for kind, one in named.items()}
+
+
+def _votable_type(column: Column, widths: Mapping[str, int]) -> dict[str, str]:
+    if pa.types.is_fixed_size_list(column.type):
+        kind = column.type
+        return {"datatype": VOTABLE_TYPES[kind.value_type], "arraysize": str(kind.list_size)}
+    size = {"arraysize": str(_width(column.name, widths))} if column.type == pa.string() else {}
+    return {"datatype": VOTABLE_TYPES[column.type], **size}
 
 
 def _plain(column: Column) -> dict[str, str]:

@@ -4,7 +4,7 @@ The cut is decided once per set of staged files and saved, so that a resumed com
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -24,8 +24,9 @@ SEQUENCES = ("indexes", "counts", "damages")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Rows per HEALPix pixel of order SKY_ORDER, where there are any, their compressed bytes, the length
-    of the longest text in each text column, and what must not be published."""
+    """Rows per HEALPix pixel of order SKY_ORDER, where there are any, their compressed bytes (main or side
+    columns, whichever are more), the length of the longest text in each text column, and what must not be
+    published."""
 
     indexes: tuple[int, ...]
     counts: tuple[int, ...]
@@ -92,8 +93,11 @@ class PixelPlan:
         )
 
 
-def tally(group: Group, schema: pa.Schema) -> Tally:
-    """Count a group's rows by pixel; files that are not what their receipts say are named, not counted."""
+def tally(group: Group, schema: pa.Schema, side: Collection[str] = ()) -> Tally:
+    """Count a group's rows by pixel; files that are not what their receipts say are named, not counted.
+
+    `side` names the columns that go to the side catalog.
+    """
     text = [field.name for field in schema if field.type == pa.string()]
     index, widths, size, damages = [np.zeros(0, np.int64)], dict[str, int](), 0, list[Damage]()
     for receipt in group.receipts:
@@ -107,7 +111,7 @@ def tally(group: Group, schema: pa.Schema) -> Tally:
             continue
         index.append(table["_healpix_29"].to_numpy())
         widths = _wider(widths, {name: _longest(table[name]) for name in text})
-        size += _compressed(file.metadata)
+        size += _compressed(file.metadata, side)
     order_8 = np.concatenate(index) >> 2 * (INDEX_ORDER - SKY_ORDER)
     indexes, counts = np.unique(order_8, return_counts=True)
     return _tally(indexes, counts, size, widths, damages)
@@ -148,9 +152,14 @@ def slots(pixels: Sequence[Pixel], index_N: np.ndarray) -> np.ndarray:
     return np.searchsorted(starts, index_N, side="right") - 1
 
 
-def _compressed(footer: pq.FileMetaData) -> int:
+def _compressed(footer: pq.FileMetaData, side: Collection[str]) -> int:
+    """Bytes of the columns of the main or of the side catalog, whichever has more: both are cut alike."""
     groups = (footer.row_group(i) for i in range(footer.num_row_groups))
-    return sum(g.column(i).total_compressed_size for g in groups for i in range(footer.num_columns))
+    columns = [group.column(i) for group in groups for i in range(footer.num_columns)]
+    every = sum(column.total_compressed_size for column in columns)
+    wide = (column for column in columns if column.path_in_schema.partition(".")[0] in side)
+    beside = sum(column.total_compressed_size for column in wide)
+    return max(every - beside, beside)
 
 
 def _contradictions(table: pa.Table, receipt: Receipt) -> list[Damage]:

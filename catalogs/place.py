@@ -13,15 +13,22 @@ def check_place(layout: Layout) -> None:
 
     A place whose catalog is published already is as good as any: nothing will be written.
     """
-    _refuse_nested(layout)
-    if is_published(layout):
-        return
-    for folder in (layout.staging.parent, layout.catalog.parent):
-        _refuse_unwritable(layout.root, folder)
+    for part in layout.parts:
+        _refuse_nested(part)
+        if is_published(part):
+            continue
+        for folder in (part.staging.parent, part.catalog.parent):
+            _refuse_unwritable(part.root, folder)
+
+
+def all_published(layout: Layout) -> bool:
+    """Are all of the run's catalogs published? PlanError as `is_published`."""
+    published = [is_published(part) for part in layout.parts]
+    return all(published)
 
 
 def is_published(layout: Layout) -> bool:
-    """Is this plan's catalog published? False where there is none.
+    """Is this plan's catalog published, whatever is beside it? False where there is none.
 
     PlanError when the catalog's folder holds another plan's catalog, or anything else.
     """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pds
 import pyarrow.parquet as pq
 
@@ -139,5 +140,15 @@ def _filled(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
     mask = column.is_null().to_numpy()
     if column.type == pa.string():
         return np.array(column.fill_null("").to_pylist(), dtype=str), mask
+    if pa.types.is_fixed_size_list(column.type):
+        return _filled_lists(column, mask)
     zero = pa.scalar(False if column.type == pa.bool_() else 0, column.type)
     return column.fill_null(zero).to_numpy(), mask
+
+
+def _filled_lists(column: pa.ChunkedArray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `_filled`, a row of numbers for every list."""
+    flat = pc.call_function("list_flatten", [column]).to_numpy()
+    values = np.zeros((len(mask), column.type.list_size), flat.dtype)
+    values[~mask] = flat.reshape(-1, column.type.list_size)
+    return values, np.broadcast_to(mask[:, None], values.shape)

@@ -12,7 +12,8 @@ from catalogs.read import damaged
 class CommitReport:
     """What is published. `already` is True when an earlier commit of the same plan had done it.
 
-    `staging` is not part of it and nobody needs it any more; it takes `staging_bytes`.
+    `side` is the side catalog that was published with it. `staging` is not part of it and nobody needs it
+    any more; it takes `staging_bytes`.
     """
 
     path: Path
@@ -26,6 +27,7 @@ class CommitReport:
     already: bool
     staging: Path
     staging_bytes: int
+    side: Path | None = None
 
 
 def report(layout: Layout, *, already: bool) -> CommitReport:
@@ -48,4 +50,5 @@ def report(layout: Layout, *, already: bool) -> CommitReport:
         already=already,
         staging=layout.staging,
         staging_bytes=sum(path.stat().st_size for path in layout.staging.rglob("*") if path.is_file()),
+        side=next((part.catalog for part in layout.parts[1:]), None),
     )

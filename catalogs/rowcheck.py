@@ -15,8 +15,12 @@ from catalogs.manifest import Manifest
 from catalogs.pixels import INDEX_ORDER
 from catalogs.shuffle import row_order
 from catalogs.sums import NO_RESULT, Sums
-from engine.columns import healpix29
+from engine.flags import BY_NAME
+from engine.positions import healpix29
+from engine.side import SIDES
 from engine.support import NO_LABEL
+
+LABEL_MISSING = BY_NAME["LABEL_MISSING"].value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +111,29 @@ def _order(chain: pa.Table, keys: Sequence[str]) -> dict[str, int]:
 
 
 def _values(rows: pa.Table) -> dict[str, int]:
-    """NaN anywhere, and labels that are NULL without a reason or present in spite of one."""
+    """NaN anywhere, in lists too, and what should be NULL and is not, or is and should not be."""
     found: dict[str, int] = {}
-    for column in rows.schema:
-        if pa.types.is_floating(column.type):
-            nan = pc.call_function("is_nan", [rows[column.name]])
-            found[f"values of {column.name} are NaN"] = pc.call_function("sum", [nan]).as_py() or 0
+    for name in rows.column_names:
+        values = rows[name]
+        if pa.types.is_fixed_size_list(values.type):
+            values = pc.call_function("list_flatten", [values])
+            found[f"values inside {name} are NULL"] = values.null_count
+        if pa.types.is_floating(values.type):
+            nan = pc.call_function("is_nan", [values])
+            found[f"values of {name} are NaN"] = pc.call_function("sum", [nan]).as_py() or 0
+    return {**found, **_nulls(rows)}
+
+
+def _nulls(rows: pa.Table) -> dict[str, int]:
+    """Labels and what belongs to them that are NULL without a reason, or present in spite of one."""
+    found: dict[str, int] = {}
     none_N = (rows["flags"].to_numpy() & NO_RESULT) != 0
+    some_N = (rows["flags"].to_numpy() & LABEL_MISSING) != 0
+    for name in SIDES:
+        if name in rows.column_names:
+            null_N = rows[name].is_null().to_numpy()
+            found[f"values of {name} are NULL without a flag"] = int(np.sum(null_N & ~none_N & ~some_N))
+            found[f"values of {name} are there though flagged NO_RESULT"] = int(np.sum(~null_N & none_N))
     for label in _labels(rows.column_names):
         flag_N = rows[f"flag_{label}"].fill_null(0).to_numpy()
         excused_N = none_N | ((flag_N & NO_LABEL) != 0)

@@ -47,11 +47,10 @@ class Part:
 class Target:
     """Where rows go, in which columns they come and are published, and how they are ordered.
 
-    `splits` and `done` are scratch: the split files, and a small record of each partition in `folder`.
+    `done` is scratch: a small record of each partition in `folder`.
     """
 
     folder: Path
-    splits: Path
     done: Path
     staged: pa.Schema
     schema: pa.Schema
@@ -71,13 +70,16 @@ class Partition:
 PARTITION = TypeAdapter(Partition)
 
 
-def split(group: Group, pixels: Sequence[Pixel], target: Target) -> Split:
-    """Sort a group's rows by pixel into one file; a file that is there is complete and is kept."""
-    path = target.splits / f"{group.label}.arrow"
+def split(group: Group, pixels: Sequence[Pixel], folder: Path, schema: pa.Schema) -> Split:
+    """Sort a group's rows by pixel into one file; a file that is there is complete and is kept.
+
+    `schema` is that of the staged files: rows stay whole here, whichever catalogs they go to.
+    """
+    path = folder / f"{group.label}.arrow"
     if path.exists():
         with pa.ipc.open_file(path) as file:
             return Split(path=path, slots=_slots(file.schema))
-    files = [open_staged(group.staging, receipt, target.staged) for receipt in group.receipts]
+    files = [open_staged(group.staging, receipt, schema) for receipt in group.receipts]
     if damages := tuple(file for file in files if isinstance(file, Damage)):
         return Split(path=path, slots=(), damages=damages)
     read = (file.read() for file in files if not isinstance(file, Damage))
@@ -113,7 +115,8 @@ def reduce(part: Part, target: Target) -> Partition:
     known = _known(record)
     if known is not None and path.is_file() and known.sha256 == sha256_file(path):
         return known
-    table = pa.Table.from_batches([_batch(*source) for source in part.sources]).combine_chunks()
+    fields = [target.staged.get_field_index(name) for name in target.schema.names]
+    table = pa.Table.from_batches([_batch(*source, fields) for source in part.sources]).combine_chunks()
     table = table.take(row_order(table, target.keys))
     table = pa.Table.from_arrays(table.columns, schema=target.schema)
     write_partition(path, table)
@@ -137,8 +140,9 @@ def _known(record: Path) -> Partition | None:
         return None
 
 
-def _batch(path: Path, number: int) -> pa.RecordBatch:
-    with pa.ipc.open_file(pa.memory_map(str(path))) as file:
+def _batch(path: Path, number: int, fields: Sequence[int]) -> pa.RecordBatch:
+    options = pa.ipc.IpcReadOptions(included_fields=list(fields))
+    with pa.ipc.open_file(pa.memory_map(str(path)), options=options) as file:
         return file.get_batch(number).replace_schema_metadata(None)
 
 

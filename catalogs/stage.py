@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from catalogs.layout import Layout, bytes_free, set_aside, staged_bytes, write_atomic
-from catalogs.place import is_published
+from catalogs.place import all_published
 from catalogs.sums import Sums
 from engine.errors import StagingError
 from engine.types import Receipt, Task
@@ -99,7 +99,7 @@ def open_run(layout: Layout, plan_record: Mapping[str, Any]) -> RunState:
     PlanError when the catalog's folder belongs to another plan or holds something else; StagingError
     when the staging cannot be written.
     """
-    if is_published(layout):
+    if all_published(layout):
         return RunState.PUBLISHED
     state = RunState.RESUMED if layout.plan.exists() else RunState.NEW
     try:

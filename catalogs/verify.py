@@ -14,6 +14,7 @@ from catalogs.layout import DATASET, MANIFEST, PROPERTIES, sha256_file
 from catalogs.manifest import Manifest, partitions, read_manifest
 from catalogs.read import is_there
 from catalogs.rowcheck import RowChecks
+from catalogs.side import differences, side_of
 from catalogs.sql import duplicates
 from catalogs.sums import Sums
 from engine.errors import InputError, VerifyError
@@ -45,10 +46,22 @@ class _Findings:
 def verify(catalog: Path | str) -> VerifyReport:
     """Check files, checksums, schema, counts, positions, order, keys and NULLs of a published catalog.
 
+    So too of the side catalog that was published with it, whose rows must be the same in the same order.
     VerifyError lists every problem found, each with its file and counts. Row groups are streamed. InputError
     for a folder that is no catalog at all.
     """
-    folder = Path(catalog)
+    findings, manifest, sums = _examine(Path(catalog))
+    if manifest is not None and (side := side_of(Path(catalog), manifest)) is not None:
+        _check_side(findings, side)
+    return _outcome(findings, manifest, sums)
+
+
+def verify_one(catalog: Path) -> VerifyReport:
+    """As `verify`, of this catalog alone."""
+    return _outcome(*_examine(catalog))
+
+
+def _examine(folder: Path) -> tuple[_Findings, Manifest | None, Sums]:
     if not any(is_there(folder / name) for name in (MANIFEST, PROPERTIES)):
         raise InputError(f"{folder} is no catalog; give root/name/version")
     findings = _Findings(folder=folder)
@@ -60,11 +73,27 @@ def verify(catalog: Path | str) -> VerifyReport:
         sums = _check_partitions(folder, manifest, findings)
         _check_totals(manifest, sums, findings)
         _check_keys(folder, manifest, findings)
+    return findings, manifest, sums
+
+
+def _outcome(findings: _Findings, manifest: Manifest | None, sums: Sums) -> VerifyReport:
     if findings.problems:
         listed = "\n".join(f"  {problem}" for problem in findings.problems)
-        raise VerifyError(f"{folder}: {len(findings.problems)} problems:\n{listed}")
+        raise VerifyError(f"{findings.folder}: {len(findings.problems)} problems:\n{listed}")
     assert manifest is not None
-    return _report(folder, manifest, sums)
+    return _report(findings.folder, manifest, sums)
+
+
+def _check_side(findings: _Findings, side: Path) -> None:
+    """The side catalog by itself; then, if both are sound, the two together."""
+    try:
+        beside = _examine(side)[0].problems
+    except InputError:
+        beside = ["the side catalog is missing: if it was not moved, `abundant commit` publishes it"]
+    if not (findings.problems or beside):
+        beside = list(differences(findings.folder, side))
+    for problem in beside:
+        findings.add(str(side), problem)
 
 
 def _report(folder: Path, manifest: Manifest, sums: Sums) -> VerifyReport:

@@ -1,18 +1,15 @@
-"""Every column that this program reads into or writes out of a table, once.
+"""Every column of a batch of spectra and of a catalog, once.
 
-The same records make Arrow schemas, Parquet metadata, VOTable fields, SQL and the documentation.
+The same records make Arrow schemas, Parquet metadata, VOTable fields, SQL and the documentation. What only
+[[auxiliary]] tables give is in auxiliary/inputs.py.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-from astropy import units as u
-from astropy.coordinates import Latitude, Longitude
-from cdshealpix.nested import lonlat_to_healpix
 
-from engine.types import Arm, Bools, Column, Doubles, Label, Waves
+from engine.types import Arm, Column, Label, Limits, Waves
 
 POSITION = (
     Column(
@@ -131,146 +128,6 @@ SCALARS = (
     ),
 )
 
-# Inputs that [[auxiliary]] tables can give beside POSITION and SCALARS, under these names.
-AUXILIARY = (
-    Column(
-        name="tmass_j",
-        type=pa.float32(),
-        unit="mag",
-        ucd="phot.mag;em.IR.J",
-        description="2MASS J",
-    ),
-    Column(
-        name="tmass_h",
-        type=pa.float32(),
-        unit="mag",
-        ucd="phot.mag;em.IR.H",
-        description="2MASS H",
-    ),
-    Column(
-        name="tmass_ks",
-        type=pa.float32(),
-        unit="mag",
-        ucd="phot.mag;em.IR.K",
-        description="2MASS Ks",
-    ),
-    Column(
-        name="wise_w1",
-        type=pa.float32(),
-        unit="mag",
-        ucd="phot.mag;em.IR.3-4um",
-        description="WISE W1",
-    ),
-    Column(
-        name="wise_w2",
-        type=pa.float32(),
-        unit="mag",
-        ucd="phot.mag;em.IR.4-8um",
-        description="WISE W2",
-    ),
-    Column(
-        name="e_phot_g_mean_mag",
-        type=pa.float32(),
-        unit="mag",
-        ucd="stat.error;phot.mag;em.opt",
-        description="1-sigma error of Gaia G",
-    ),
-    Column(
-        name="e_phot_bp_mean_mag",
-        type=pa.float32(),
-        unit="mag",
-        ucd="stat.error;phot.mag;em.opt.B",
-        description="1-sigma error of Gaia BP",
-    ),
-    Column(
-        name="e_phot_rp_mean_mag",
-        type=pa.float32(),
-        unit="mag",
-        ucd="stat.error;phot.mag;em.opt.R",
-        description="1-sigma error of Gaia RP",
-    ),
-    Column(
-        name="e_tmass_j",
-        type=pa.float32(),
-        unit="mag",
-        ucd="stat.error;phot.mag;em.IR.J",
-        description="1-sigma error of 2MASS J",
-    ),
-    Column(
-        name="e_tmass_h",
-        type=pa.float32(),
-        unit="mag",
-        ucd="stat.error;phot.mag;em.IR.H",
-        description="1-sigma error of 2MASS H",
-    ),
-    Column(
-        name="e_tmass_ks",
-        type=pa.float32(),
-        unit="mag",
-        ucd="stat.error;phot.mag;em.IR.K",
-        description="1-sigma error of 2MASS Ks",
-    ),
-    Column(
-        name="e_wise_w1",
-        type=pa.float32(),
-        unit="mag",
-        ucd="stat.error;phot.mag;em.IR.3-4um",
-        description="1-sigma error of WISE W1",
-    ),
-    Column(
-        name="e_wise_w2",
-        type=pa.float32(),
-        unit="mag",
-        ucd="stat.error;phot.mag;em.IR.4-8um",
-        description="1-sigma error of WISE W2",
-    ),
-    Column(
-        name="a_v",
-        type=pa.float32(),
-        unit="mag",
-        ucd="phys.absorption;em.opt.V",
-        description="Extinction A_V towards the star",
-    ),
-    Column(
-        name="parallax_error",
-        type=pa.float32(),
-        unit="mas",
-        ucd="stat.error;pos.parallax",
-        description="1-sigma error of parallax",
-    ),
-    Column(
-        name="nu_eff_used_in_astrometry",
-        type=pa.float32(),
-        unit="um**-1",
-        ucd="em.wavenumber",
-        description="Gaia effective wavenumber; only sources with five astrometric parameters have one",
-    ),
-    Column(
-        name="pseudocolour",
-        type=pa.float32(),
-        unit="um**-1",
-        ucd="em.wavenumber",
-        description="Gaia astrometric pseudocolour; only sources with six astrometric parameters have one",
-    ),
-    Column(
-        name="ecl_lat", type=pa.float64(), unit="deg", ucd="pos.ecliptic.lat", description="Ecliptic latitude"
-    ),
-    Column(
-        name="astrometric_params_solved",
-        type=pa.int32(),
-        ucd="meta.number",
-        description="Which astrometric parameters Gaia solved for: 3 = two, 31 = five, 95 = six of them",
-    ),
-)
-
-PARALLAX_ZERO_POINT = Column(
-    name="parallax_zero_point",
-    type=pa.float32(),
-    unit="mas",
-    ucd="pos.parallax;arith.zp",
-    description="To subtract from parallax (Lindegren et al. 2021); NULL where the correction is not valid",
-)
-
 INDEX = Column(
     name="_healpix_29",
     type=pa.int64(),
@@ -291,11 +148,46 @@ PREPARED = (
         ucd="stat.value",
         description="Share of the model's pixels that carry good flux",
     ),
+)
+
+# Distances from the training set, NULL where the bundle does not give one (support/).
+SCORES = (
     Column(
         name="support_chi2",
         type=pa.float32(),
         ucd="stat.fit.chi2",
         description="Distance of the spectrum from those of the training set: mean of (residual / error)²",
+    ),
+    Column(
+        name="support_mahalanobis",
+        type=pa.float32(),
+        ucd="stat.value",
+        description="Mahalanobis distance of the labels from those of the training set",
+    ),
+    Column(
+        name="support_neighbours",
+        type=pa.float32(),
+        ucd="stat.value",
+        description="Mean distance to the labels of the 10 nearest training stars, in inter-quartile ranges",
+    ),
+    Column(
+        name="support_hidden",
+        type=pa.float32(),
+        ucd="stat.value",
+        description="Mahalanobis distance of the last hidden layer from that of the training set",
+    ),
+    Column(
+        name="wiggle",
+        type=pa.float32(),
+        ucd="stat.fit.chi2",
+        description="Mean of (residual / error)² in bins of 16 pixels: about 1 without slow ripples",
+    ),
+    Column(
+        name="largest_gap",
+        type=pa.float32(),
+        unit="pixel",
+        ucd="instr.pixel",
+        description="Longest run of missing pixels on the model's grid",
     ),
 )
 
@@ -316,7 +208,7 @@ OUTCOME = (
         name="shard_id",
         type=pa.string(),
         ucd="meta.id;meta.file",
-        description="The input file, by relative path and size",
+        description="The input file, by relative path and content",
     ),
     Column(name="task_id", type=pa.string(), ucd="meta.id", description="The task that made this row"),
 )
@@ -328,6 +220,9 @@ KNOWN_LABELS = {
     "alpha_m": ("dex", "phys.abund", "[alpha/M]"),
     "alpha_fe": ("dex", "phys.abund", "[alpha/Fe]"),
     "a_li": ("dex", "phys.abund", "Lithium abundance A(Li)"),
+    "c_1_h": ("dex", "phys.abund.C", "[C/H] from lines of C I"),
+    "ti_2_h": ("dex", "phys.abund.Ti", "[Ti/H] from lines of Ti II"),
+    "fakemag": ("mas", "phys.luminosity", "Pseudo-luminosity, parallax * 10**(0.2 Ks), free of extinction"),
     "dist": ("pc", "pos.distance", "Distance"),
     "parallax_nn": ("mas", "pos.parallax", "Parallax from the spectrum"),
 }
@@ -350,43 +245,40 @@ def describe_label(name: str) -> tuple[str, str, str]:
 
 def label_columns(label: Label) -> tuple[Column, ...]:
     """The five columns of one label: x, e_x, e_x_model, e_x_noise, flag_x."""
-    name, unit, error = label.name, label.unit, f"stat.error;{label.ucd}"
-    what = label.description
-    calibrated = (
-        "calibrated total" if label.error_scale is not None else "sqrt(model² + noise²), uncalibrated"
-    )
     return (
         Column(
-            name=name, type=pa.float32(), unit=unit, ucd=label.ucd, description=f"{what}; NULL = no result"
-        ),
-        Column(
-            name=f"e_{name}",
+            name=label.name,
             type=pa.float32(),
-            unit=unit,
-            ucd=error,
-            description=f"1-sigma error of {name}: {calibrated}",
+            unit=label.unit,
+            ucd=label.ucd,
+            description=f"{label.description}; NULL = no result",
         ),
+        *_error_columns(label),
         Column(
-            name=f"e_{name}_model",
-            type=pa.float32(),
-            unit=unit,
-            ucd=error,
-            description=f"Spread of {name} over the draws",
-        ),
-        Column(
-            name=f"e_{name}_noise",
-            type=pa.float32(),
-            unit=unit,
-            ucd=error,
-            description=f"Noise that the network predicts for {name}; NULL if it predicts none",
-        ),
-        Column(
-            name=f"flag_{name}",
+            name=f"flag_{label.name}",
             type=pa.int16(),
             ucd="meta.code.qual",
-            description=f"1: {name} below, 2: above the training range; 4: no result",
+            description=f"1: {label.name} below, 2: above the training range; 4: no result",
         ),
     )
+
+
+def _error_columns(label: Label) -> Iterator[Column]:
+    name, calibrated = label.name, label.calibration is not None
+    total = "calibrated total" if calibrated else "sqrt(model² + noise²), uncalibrated"
+    descriptions = {
+        f"e_{name}": f"1-sigma error of {name}: {total}",
+        f"e_{name}_model": f"Spread of {name} over the draws",
+        f"e_{name}_noise": f"Noise that the network predicts for {name}; NULL if it predicts none",
+    }
+    for error, description in descriptions.items():
+        yield Column(
+            name=error,
+            type=pa.float32(),
+            unit=label.unit,
+            ucd=f"stat.error;{label.ucd}",
+            description=description,
+        )
 
 
 def spectra_columns(keys: Iterable[Column], arms: Iterable[Arm]) -> tuple[Column, ...]:
@@ -428,11 +320,30 @@ def _arm_columns(arm: Arm) -> tuple[Column, ...]:
 
 
 def catalog_columns(
-    keys: Iterable[Column], labels: Iterable[Label], joined: Iterable[Column] = ()
+    keys: Iterable[Column],
+    labels: Iterable[Label],
+    *,
+    limits: Iterable[Limits] = (),
+    joined: Iterable[Column] = (),
+    published: Iterable[Column] = (),
 ) -> tuple[Column, ...]:
-    """The columns of a catalog, in their order on disk; `joined` are those of auxiliary tables."""
+    """The columns of a catalog, in their order on disk.
+
+    `joined` are those of auxiliary tables, `published` those that a network's authors publish beside ours.
+    """
     per_label = (column for label in labels for column in label_columns(label))
-    return (INDEX, *keys, *POSITION, *per_label, *PREPARED, *SCALARS, *joined, *OUTCOME)
+    per_extra = (_limit_column(limit) for limit in limits)
+    prepared = (*PREPARED, *SCORES, *per_extra)
+    return (INDEX, *keys, *POSITION, *per_label, *prepared, *SCALARS, *joined, *published, *OUTCOME)
+
+
+def _limit_column(limit: Limits) -> Column:
+    return Column(
+        name=f"flag_{limit.name}",
+        type=pa.int16(),
+        ucd="meta.code.qual",
+        description=f"1: below {limit.low:g}, 2: above {limit.high:g}, the training range; 4: missing",
+    )
 
 
 def bytes_of(columns: Iterable[Column]) -> int:
@@ -448,17 +359,3 @@ def schema(columns: Iterable[Column]) -> pa.Schema:
         about = {"unit": column.unit, "ucd": column.ucd, "description": column.description}
         fields.append(pa.field(column.name, column.type, metadata={k: v for k, v in about.items() if v}))
     return pa.schema(fields)
-
-
-def known_positions(ra_N: Doubles, dec_N: Doubles) -> Bools:
-    """Which rows have a position on the sky: finite, and no placeholder such as dec = -9999."""
-    return np.isfinite(ra_N) & (np.abs(ra_N) <= 360) & np.isfinite(dec_N) & (np.abs(dec_N) <= 90)
-
-
-def healpix29(ra_N: Doubles, dec_N: Doubles) -> npt.NDArray[np.int64]:
-    """HEALPix nested order-29 indices of ICRS positions in degrees; 0 where there is no position."""
-    known_N = known_positions(ra_N, dec_N)
-    index_N = np.zeros(len(ra_N), np.int64)
-    lon, lat = Longitude(ra_N[known_N], u.deg), Latitude(dec_N[known_N], u.deg)
-    index_N[known_N] = np.asarray(lonlat_to_healpix(lon, lat, depth=29), dtype=np.int64)
-    return index_N

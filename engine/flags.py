@@ -3,17 +3,16 @@
 Bits are append-only: a published bit keeps its meaning for ever. Conditions never divide by a value.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from engine.columns import known_positions
+from engine.positions import known_positions
 from engine.support import ABOVE, BELOW, LEAST_GOOD_FRACTION, NO_LABEL
-from engine.types import Bools, Estimates, Flags, Inputs, Ints, Support
+from engine.types import Bits, Bools, Estimates, Flags, Inputs, Ints, Support
 
 LOW_SNR_BELOW = 10.0
 FEW_GOOD_PIXELS_BELOW = 0.5
@@ -48,6 +47,10 @@ class Facts(RowFacts):
     inputs: Inputs
     estimates: Estimates
     support: Support
+
+    def beyond(self, score: str) -> Bools:
+        """Where a distance from the training set is too large; nowhere if the bundle does not give it."""
+        return self.support.beyond.get(score, np.zeros(len(self.spectra), bool))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +94,20 @@ def _without_position(facts: Facts) -> Bools:
 
 
 def _without_continuum(facts: Facts) -> Bools:
-    return ~facts.inputs.usable_N & (facts.inputs.spectra.lit_fraction_N >= LEAST_GOOD_FRACTION)
+    spectra = facts.inputs.spectra
+    return (spectra.good_fraction_N < LEAST_GOOD_FRACTION) & (spectra.lit_fraction_N >= LEAST_GOOD_FRACTION)
+
+
+def _outside(sides: Mapping[str, Bits], rows: int) -> Bools:
+    outside_N = np.zeros(rows, bool)
+    for bits_N in sides.values():
+        outside_N |= (bits_N & (BELOW | ABOVE)) != 0
+    return outside_N
+
+
+def _some_labels_missing(facts: Facts) -> Bools:
+    known_NL = facts.estimates.known_NL
+    return np.any(known_NL, axis=1) & ~np.all(known_NL, axis=1)
 
 
 FLAGS: tuple[Flag, ...] = (
@@ -100,7 +116,7 @@ FLAGS: tuple[Flag, ...] = (
         name="NO_RESULT",
         severity="bad",
         text="No label could be computed; every label is NULL and another bit says why",
-        condition=lambda f: ~f.estimates.usable_N,
+        condition=lambda f: ~np.any(f.estimates.known_NL, axis=1),
     ),
     Flag(
         bit=1,
@@ -170,7 +186,7 @@ FLAGS: tuple[Flag, ...] = (
         name="OUTSIDE_TRAINING",
         severity="warn",
         text="A label lies outside the training range; flag_<label> says which and on which side",
-        condition=lambda f: ((f.support.label_NL & (BELOW | ABOVE)) != 0).any(axis=1),
+        condition=lambda f: _outside(f.support.labels, len(f.spectra)),
     ),
     Flag(
         bit=11,
@@ -212,7 +228,7 @@ FLAGS: tuple[Flag, ...] = (
         name="UNLIKE_TRAINING",
         severity="warn",
         text="The spectrum is unlike those of the training set (support_chi2): do not trust its labels",
-        condition=lambda f: f.support.unlike_N,
+        condition=lambda f: f.beyond("support_chi2"),
     ),
     Flag(
         bit=17,
@@ -235,6 +251,69 @@ FLAGS: tuple[Flag, ...] = (
         text="A value that [[auxiliary]] was to join is missing: the table has no such row, or NULL in it",
         condition=lambda f: f.column("auxiliary_missing", 0) != 0,
     ),
+    Flag(
+        bit=20,
+        name="LABEL_MISSING",
+        severity="warn",
+        text="Some labels are NULL while others are not; flag_<label> = 4 says which",
+        condition=_some_labels_missing,
+    ),
+    Flag(
+        bit=21,
+        name="INPUT_MISSING",
+        severity="bad",
+        text="A number that the network needs beside the spectrum is missing; flag_<input> = 4 says which",
+        condition=lambda f: np.any(np.isnan(f.inputs.extras.value_NE), axis=1),
+    ),
+    Flag(
+        bit=22,
+        name="INPUT_OUTSIDE_TRAINING",
+        severity="warn",
+        text="A number beside the spectrum lies outside the training range; flag_<input> says on which side",
+        condition=lambda f: _outside(f.support.extras, len(f.spectra)),
+    ),
+    Flag(
+        bit=23,
+        name="PARALLAX_SATURATED",
+        severity="warn",
+        text="Its parallax is below 0.1 mas: absolute magnitudes are those of a star at 10 kpc",
+        condition=lambda f: f.inputs.extras.saturated_N,
+    ),
+    Flag(
+        bit=24,
+        name="LABELS_UNLIKE_TRAINING",
+        severity="warn",
+        text="The labels together are unlike those of the training set (support_mahalanobis)",
+        condition=lambda f: f.beyond("support_mahalanobis"),
+    ),
+    Flag(
+        bit=25,
+        name="LABELS_ISOLATED",
+        severity="warn",
+        text="No training stars have labels near these (support_neighbours)",
+        condition=lambda f: f.beyond("support_neighbours"),
+    ),
+    Flag(
+        bit=26,
+        name="HIDDEN_UNLIKE_TRAINING",
+        severity="warn",
+        text="The network's last hidden layer answers as for no training star (support_hidden)",
+        condition=lambda f: f.beyond("support_hidden"),
+    ),
+    Flag(
+        bit=27,
+        name="INSTRUMENT_WIGGLES",
+        severity="warn",
+        text="Slow residuals that no training star has (wiggle): ripples, or a spectrum of another kind",
+        condition=lambda f: f.beyond("wiggle"),
+    ),
+    Flag(
+        bit=28,
+        name="LARGE_GAP",
+        severity="warn",
+        text="A longer run of pixels is missing than in stars like those of the training set (largest_gap)",
+        condition=lambda f: f.beyond("largest_gap"),
+    ),
 )
 
 BY_NAME = {flag.name: flag for flag in FLAGS}
@@ -253,18 +332,19 @@ def flag(
     row_N = np.zeros(len(spectra), np.int32)
     for entry in FLAGS:
         row_N |= np.where(entry.condition(facts), entry.value, 0).astype(np.int32)
-    return _with_summaries(row_N, support.label_NL)
+    return _with_summaries(row_N, {**support.labels, **support.extras})
 
 
-def task_failed(rows: int, labels: int) -> Flags:
-    """The bits of the rows of a task that could not be read."""
+def task_failed(rows: int, sides: Iterable[str]) -> Flags:
+    """The bits of the rows of a task that could not be read; `sides` names labels and limited extras."""
     bits = BY_NAME["NO_RESULT"].value | BY_NAME["TASK_FAILED"].value
-    return _with_summaries(np.full(rows, bits, np.int32), np.full((rows, labels), NO_LABEL, np.int16))
+    nothing_N = np.full(rows, NO_LABEL, np.int16)
+    return _with_summaries(np.full(rows, bits, np.int32), dict.fromkeys(sides, nothing_N))
 
 
-def _with_summaries(row_N: Ints, label_NL: npt.NDArray[np.int16]) -> Flags:
+def _with_summaries(row_N: Ints, sides: Mapping[str, Bits]) -> Flags:
     warn, bad = (sum(e.value for e in FLAGS if e.severity == severity) for severity in ("warn", "bad"))
-    return Flags(row_N=row_N, warn_N=(row_N & warn) != 0, bad_N=(row_N & bad) != 0, label_NL=label_NL)
+    return Flags(row_N=row_N, warn_N=(row_N & warn) != 0, bad_N=(row_N & bad) != 0, sides=sides)
 
 
 def names(bits: int) -> list[str]:

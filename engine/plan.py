@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-from engine.auxiliary import Table, joined_columns, open_tables, published_columns, table_digests
+from engine.auxiliary import Table, given_names, joined_columns, open_tables, published_columns, table_digests
 from engine.columns import bytes_of
 from engine.errors import BundleError, PlanError
 from engine.models.architecture import handshake
 from engine.models.bundle import bundle_digest, load_card
 from engine.models.card import Card
 from engine.models.model import architecture_of, load_model
-from engine.spec import RunSpec, Select, Velocity, digest
+from engine.side import side_columns
+from engine.spec import RunSpec, Sampling, Select, Velocity, digest
 from engine.surveys import survey_of
 from engine.surveys.pinned import sha256_of
 from engine.surveys.tasks import cut
@@ -35,7 +36,8 @@ class Plan:
 
     `digest` names its catalog: equal digests make equal bytes. `work_digest` leaves the list of tasks out:
     tasks of plans that share it make the same labels, so a run whose damaged file was mended keeps the rest.
-    `columns` are those of the catalog, `row_bytes` the bytes of one row's arrays.
+    `columns` are those of the catalog, `side` those that only its side catalog has, `row_bytes` the bytes of
+    one row's arrays.
     """
 
     spec: RunSpec
@@ -45,6 +47,7 @@ class Plan:
     card: Card
     auxiliary: tuple[Table, ...]
     columns: tuple[Column, ...]
+    side: tuple[Column, ...]
     row_bytes: int
     tasks: tuple[Task, ...]
     warnings: tuple[str, ...]
@@ -84,13 +87,15 @@ def make_plan(spec: RunSpec) -> Plan:
     spec = pinned(spec)
     survey = survey_of(spec.survey)
     card = load_card(spec.model.bundle)
-    handshake(architecture_of(card), survey.name, survey.spectrograph)
     tables = open_tables(spec.auxiliary, survey.columns)
+    given = survey.fills.union(given_names(tables))
+    handshake(architecture_of(card), survey.name, survey.spectrograph, given)
+    sampling = _sampling(spec, card)
     model, _ = load_model(
         spec.model.bundle,
         keys=survey.keys,
         spectrograph=survey.spectrograph,
-        sampling=spec.sampling,
+        sampling=sampling,
         sha256=spec.model.sha256,
         joined=published_columns(tables),
     )
@@ -108,10 +113,22 @@ def make_plan(spec: RunSpec) -> Plan:
         card=card,
         auxiliary=tables,
         columns=model.columns,
+        side=side_columns(spec.catalog.side, model.labelling),
         row_bytes=row_bytes,
         tasks=tasks,
         warnings=tuple(_warnings(spec, card, shards)),
     )
+
+
+def _sampling(spec: RunSpec, card: Card) -> Sampling:
+    """How the networks are drawn; PlanError where the draws could have no spread."""
+    assert spec.sampling is not None, "filled in by pinned"
+    if max(spec.sampling.draws, 1) * card.members < 2:
+        raise PlanError(
+            f"sampling.draws = {spec.sampling.draws} of the one network of bundle {card.name} gives no "
+            "spread to tell errors from: ask for 2 draws or more"
+        )
+    return spec.sampling
 
 
 def pinned(spec: RunSpec) -> RunSpec:
@@ -125,7 +142,13 @@ def pinned(spec: RunSpec) -> RunSpec:
     if spec.model.sha256 not in (None, bundle):
         raise BundleError(f"{spec.model.bundle}: its card has sha256 {bundle}, model.sha256 is another")
     model = spec.model.model_copy(update={"sha256": bundle})
-    return spec.model_copy(update={"survey": survey, "model": model})
+    sampling = spec.sampling or _usual_sampling(load_card(spec.model.bundle))
+    return spec.model_copy(update={"survey": survey, "model": model, "sampling": sampling})
+
+
+def _usual_sampling(card: Card) -> Sampling:
+    """As the bundle was calibrated, or else as the authors of its network draw."""
+    return card.sampling or architecture_of(card).sampling
 
 
 def _pinned(part: T, key: str) -> T:
@@ -159,8 +182,11 @@ def _warnings(spec: RunSpec, card: Card, shards: Sequence[Shard]) -> list[str]:
             f"sampling differs from the one that bundle {card.name} was calibrated with "
             f"(draws = {card.sampling.draws}, seed = {card.sampling.seed}): flag UNCALIBRATED is set"
         )
-    if card.support_threshold is None:
+    if "support_chi2" not in card.thresholds:
         warnings.append(
-            f"bundle {card.name} has no support_threshold: which spectra are UNLIKE_TRAINING cannot be told"
+            f"bundle {card.name} has no threshold of support_chi2: which spectra are UNLIKE_TRAINING "
+            "cannot be told"
         )
+    if unknown := [label.name for label in card.labels if label.low is None]:
+        warnings.append(f"bundle {card.name} does not know the training range of {', '.join(unknown)}")
     return warnings

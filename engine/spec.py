@@ -1,12 +1,12 @@
-"""TOML -> frozen records. A spec says what to compute, a profile where; both forbid unknown keys.
+"""What a run and its profile say, as frozen records: what to compute, and where. Unknown keys are refused.
 
-The keys are settled: later specs add keys and rename none.
+The keys are settled: later specs add keys and rename none. What a training says is in train/spec.py.
 """
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -14,7 +14,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PositiveFloat,
     model_validator,
 )
 
@@ -53,6 +52,11 @@ Root: TypeAlias = Annotated[str, BeforeValidator(_text), AfterValidator(_root)]
 # What a file must hold: the plan fills it in, so that nothing else is read in the run.
 Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Names: TypeAlias = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_unique)]
+# What a side catalog can hold, a star's rows of it being wide; always in one order.
+SideColumn: TypeAlias = Literal["covariance", "quantiles"]
+SideColumns: TypeAlias = Annotated[
+    tuple[SideColumn, ...], AfterValidator(_unique), AfterValidator(lambda names: tuple(sorted(names)))
+]
 # What torch, numpy and a signed 64-bit column all take.
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -203,12 +207,14 @@ class ModelSpec(Frozen):
 class Sampling(Frozen):
     """How the posterior is drawn. The K thinned networks are a pure function of (seed, k, layer)."""
 
-    draws: int = Field(default=100, ge=2, le=10_000)
-    """K, the number of dropout draws per network."""
+    draws: int = Field(default=100, ge=0, le=10_000)
+    """K, the number of dropout draws per network; 0: none, each member of an ensemble as it was trained."""
     seed: Seed = 1
     """Key of the counter-based generator."""
     precision: Literal["float32"] = "float32"
     """Arithmetic of the network."""
+    noise: Literal["exact", "astronn"] = "exact"
+    """Predicted variance: exact: mean of exp(s) over draws; astronn: exp(mean of s), as AstroNN has it."""
 
 
 class Tasks(Frozen):
@@ -227,6 +233,8 @@ class CatalogSpec(Frozen):
     """Version of the catalog; a folder name."""
     root: Place
     """The folder under which name/version is published. Not part of the hash."""
+    side: SideColumns = ()
+    """What a second catalog, name-side/version, has of the same rows: "covariance", "quantiles"."""
 
 
 class Tolerance(Frozen):
@@ -246,7 +254,7 @@ class Auxiliary(Frozen):
     match: str = "gaia_source_id"
     """The column of the spectra that the key is compared with."""
     columns: dict[str, str] = Field(min_length=1)
-    """Our name = its name: scalars by the names of engine/columns.py, arrays by any name of yours."""
+    """Our name = its name: scalars by ours (engine/auxiliary/asked.py), arrays by any name of yours."""
     missing: tuple[float, ...] = ()
     """Numbers that stand for "no value" in these columns, such as -9999 or 99.99. NaN and NULL always do."""
 
@@ -257,7 +265,8 @@ class RunSpec(Frozen):
     survey: SurveySpec
     auxiliary: tuple[Auxiliary, ...] = ()
     model: ModelSpec
-    sampling: Sampling = Sampling()
+    sampling: Sampling | None = None
+    """How the network is drawn; None: as its bundle was calibrated."""
     tasks: Tasks = Tasks()
     catalog: CatalogSpec
     tolerance: Tolerance = Tolerance()
@@ -270,116 +279,12 @@ class RunSpec(Frozen):
         places = {
             "survey": {"root": True, "storage": True, "select": {"path"}, "rv": {"path"}},
             "auxiliary": {"__all__": {"path"}},
-            "catalog": {"root"},
+            # Runs from before there were side catalogs keep their names.
+            "catalog": {"root"} if self.catalog.side else {"root", "side"},
         }
         return digest(
             self.model_dump(mode="json", by_alias=True, exclude=places | {"model": True, "tolerance": True})
         )
-
-
-class LabelTable(Frozen):
-    """The labels to learn."""
-
-    path: Place
-    """Parquet table with the survey's key columns or a part of them, and one column per label."""
-    key: Names
-    """Columns that join the table to the spectra."""
-    names: Names
-    """Labels in the order of the network's outputs; errors are read from e_<name> where present."""
-    error_floor: dict[str, PositiveFloat] = {}
-    """Added in quadrature to the label's error, in the label's unit. Labels without errors need one."""
-
-    @model_validator(mode="after")
-    def _floors_of_labels(self) -> Self:
-        if strange := sorted(self.error_floor.keys() - set(self.names)):
-            raise ValueError(
-                f"error_floor of {', '.join(strange)}: not among names; add it there or leave it out"
-            )
-        return self
-
-
-class Cuts(Frozen):
-    """Which stars are good enough to learn from."""
-
-    min_snr: float = 10.0
-    """Least median S/N per pixel."""
-    min_good_fraction: float = 0.5
-    """Least share of good pixels."""
-
-
-class Split(Frozen):
-    """How stars are shared out, by a hash of their id."""
-
-    validation: float = Field(default=0.1, gt=0, lt=0.5)
-    """Share that chooses the epoch."""
-    calibration: float = Field(default=0.15, gt=0, lt=0.5)
-    """Share that calibrates the errors."""
-    test: float = Field(default=0.15, gt=0, lt=0.5)
-    """Share that is only ever reported on."""
-    seed: Seed = 1
-    """Salt of the hash."""
-
-    @model_validator(mode="after")
-    def _some_are_left(self) -> Self:
-        if (share := self.validation + self.calibration + self.test) >= 1:
-            raise ValueError(
-                f"validation, calibration and test take {share:.2f} of all stars; leave some to learn"
-            )
-        return self
-
-
-class NetworkSpec(Frozen):
-    """Which network to train."""
-
-    name: str
-    """A key of the MODELS table: see `abundant models`."""
-    hyper: dict[str, Any] = {}
-    """Hyper-parameters that differ from the model's defaults."""
-
-
-class Training(Frozen):
-    """How to train."""
-
-    loss: Literal["chi2"] = "chi2"
-    """chi2: mean squared residual over label error, missing labels masked (Lee et al.)."""
-    epochs: int = Field(default=200, ge=1)
-    """Passes over the training stars."""
-    batch: int = Field(default=256, ge=2)
-    """Stars per step."""
-    learning_rate: float = Field(default=1e-3, gt=0)
-    """Adam's step, decayed to zero along a cosine."""
-    weight_decay: float = Field(default=0.0, ge=0)
-    """Decoupled weight decay (AdamW)."""
-    noise: float = Field(default=1.0, ge=0)
-    """Augmentation: extra noise drawn from each pixel's own ivar, times a factor uniform in [0, noise]."""
-    seed: Seed = 1
-    """Initial weights, batch order, augmentation."""
-
-
-class BundleOut(Frozen):
-    """Where the result goes."""
-
-    out: Place
-    """A new bundle directory."""
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    """Name on the card."""
-    licence: str = "unspecified"
-    """Licence of the weights, for the card."""
-
-
-class TrainSpec(Frozen):
-    """A training: spectra and labels in, a calibrated bundle out."""
-
-    survey: SurveySpec
-    auxiliary: tuple[Auxiliary, ...] = ()
-    """Tables joined by id."""
-    labels: LabelTable
-    cuts: Cuts = Cuts()
-    split: Split = Split()
-    model: NetworkSpec
-    training: Training = Training()
-    sampling: Sampling = Sampling()
-    bundle: BundleOut
 
 
 class Profile(Frozen):
@@ -393,6 +298,8 @@ class Profile(Frozen):
     """CPUs that Ray reserves per reader and per actor."""
     gpus: float = Field(default=0.0, ge=0)
     """GPUs per actor; fractions share a card."""
+    prepare: Literal["read", "actor"] = "actor"
+    """Where spectra become inputs. read: on the CPUs that read; actor: beside the network, or on its GPU."""
     object_store: int | None = Field(default=None, ge=80 * 2**20)
     """Bytes of Ray's object store; None: Ray's choice."""
 

@@ -1,4 +1,4 @@
-"""TOML files -> records of spec.py, and what is said when one is wrong."""
+"""TOML files -> the records of spec.py and train/spec.py, and what is said when one is wrong."""
 
 import json
 import tomllib

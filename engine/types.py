@@ -14,6 +14,7 @@ import pyarrow as pa
 Floats: TypeAlias = npt.NDArray[np.float32]
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Ints: TypeAlias = npt.NDArray[np.int32]
+Bits: TypeAlias = npt.NDArray[np.int16]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
 
@@ -29,21 +30,32 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Raw error -> calibrated error, sqrt((scale * raw)² + floor²), at one or more values of S/N.
+
+    Between them scale and floor follow log(S/N) linearly; beyond them they stay.
+    """
+
+    snr: tuple[float, ...]
+    scale: tuple[float, ...]
+    floor: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Label:
     """One quantity a model gives, in physical units, with what its training knew.
 
-    `low` and `high` bound the training set. The calibrated error is
-    sqrt((error_scale * raw)² + error_floor²); both are None for an uncalibrated bundle.
+    `low` and `high` bound the training set, None where that is not known. `calibration` is None for a
+    label whose errors are raw.
     """
 
     name: str
     unit: str
     ucd: str
     description: str
-    low: float
-    high: float
-    error_scale: float | None = None
-    error_floor: float | None = None
+    low: float | None = None
+    high: float | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,11 +146,34 @@ class Spectrograph:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """What a network wants to see: pixels on a grid (or coefficients), in which frame and medium."""
+    """What a network wants to see: pixels on a grid (or coefficients), in which frame and medium.
+
+    `parts` are the ranges of the grid's pixels that it takes, all of them where there are none. A missing
+    pixel reaches the network as the training set's centre, or as a flux of one where `missing` says so.
+    """
 
     grid: Grid | Basis
     frame: Literal["observed", "rest"]
     medium: Literal["vacuum", "air"]
+    parts: tuple[tuple[int, int], ...] = ()
+    missing: Literal["centre", "one"] = "centre"
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels (or coefficients) it takes."""
+        return sum(stop - start for start, stop in self.parts) if self.parts else self.grid.pixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extra:
+    """Numbers that a network takes beside pixels: a magnitude, or an array of coefficients.
+
+    `limited` ones are held against the training set's range and have a column flag_<name>.
+    """
+
+    name: str
+    size: int = 1
+    limited: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,21 +231,6 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """What was read for one task: spectra, or the reason why there are none.
-
-    When `failure` is set, `spectra` holds the columns without arrays of the rows whose ids could
-    still be read, possibly none.
-    """
-
-    task: Task
-    spectra: pa.Table
-    failure: str | None = None
-    seen: str = ""
-    """Sizes and dates of the task's files when they were read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Normalised:
     """N continuum-normalised spectra on a model's grid, and what preparing them found out.
 
@@ -230,22 +250,54 @@ class Normalised:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
-    """What a network sees of N stars.
+class Extras:
+    """What N stars have of a network's extras, E numbers each in the order of `names`: NaN where missing.
 
-    A row with `usable_N` False carries zeros in `x_NP`; its labels must not be used.
+    An array takes as many of the numbers as it is long, all under its name. `saturated_N` tells where a
+    published formula clips what goes into it.
     """
 
-    x_NP: Floats
+    names: tuple[str, ...]
+    value_NE: Floats
+    saturated_N: Bools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a network sees of N stars: `x_NI`, pixels first, then extras.
+
+    A row with `usable_N` False carries zeros there; its labels must not be used.
+    """
+
+    x_NI: Floats
     usable_N: Bools
     spectra: Normalised
+    extras: Extras
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What was read for one task: spectra, or the reason why there are none.
+
+    When `failure` is set, `spectra` holds the columns without arrays of the rows whose ids could
+    still be read, possibly none.
+    """
+
+    task: Task
+    spectra: pa.Table
+    failure: str | None = None
+    seen: str = ""
+    """Sizes and dates of the task's files when they were read."""
+    inputs: Inputs | None = None
+    """What was prepared with the read; None where the worker that labels prepares."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
-    """K draws of L network outputs for N stars, in scaled label units."""
+    """K draws of L outputs for N stars, in scaled label units; the last hidden layer without dropout."""
 
     value_KNL: Floats
+    hidden_NH: Floats
     log_variance_KNL: Floats | None = None
 
 
@@ -254,34 +306,49 @@ class Estimates:
     """Labels in physical units, derived ones included: centre and 1-sigma errors, shape (N, L).
 
     `noise_NL` is None for networks that predict no variance. `total_NL` is the calibrated error, or
-    sqrt(model² + noise²) where `calibrated` is False. Rows with `usable_N` False hold no result.
+    sqrt(model² + noise²) where `calibrated` is False. Where `known_NL` is False there is no result, and the
+    numbers mean nothing.
     """
 
     centre_NL: Floats
     model_NL: Floats
     noise_NL: Floats | None
     total_NL: Floats
-    usable_N: Bools
+    known_NL: Bools
     calibrated: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Support:
-    """How N stars stand to the training set: bits per label, distance (NaN = unknown), is it too far."""
+class Limits:
+    """The range that the training set has of one of a network's extras."""
 
-    label_NL: npt.NDArray[np.int16]
-    chi2_N: Floats
-    unlike_N: Bools
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Support:
+    """How N stars stand to the training set: bits by label and by limited extra, and scores.
+
+    `scores` are distances by the names of their columns (NaN = unknown), `beyond` tells by the same names
+    which of them are too far.
+    """
+
+    labels: Mapping[str, Bits]
+    extras: Mapping[str, Bits]
+    scores: Mapping[str, Floats]
+    beyond: Mapping[str, Bools]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """Bits of N rows: `row_N` by the registry with two summaries, `label_NL` by side of the range."""
+    """Bits of N rows: `row_N` by the registry with two summaries; `sides` by label or extra."""
 
     row_N: Ints
     warn_N: Bools
     bad_N: Bools
-    label_NL: npt.NDArray[np.int16]
+    sides: Mapping[str, Bits]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from engine.errors import AbundantError, InputError, RunError
-from engine.spec import Profile, RunSpec, TrainSpec
+from engine.spec import Profile, RunSpec
 from engine.toml import load
 from jobs.interrupt import interruptible
 from jobs.progress import CONSOLE, say
@@ -156,10 +156,77 @@ def train(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A training spec in TOML; see jobs/train/.")],
 ) -> None:
     """Train a network on spectra with known labels, calibrate its errors and write a bundle."""
+    from engine.train.spec import TrainSpec
     from jobs.training import run_training
 
     with interruptible("nothing was written; the same command starts the training anew"):
         run_training(load(spec, TrainSpec))
+
+
+@app.command(epilog="Example: abundant baseline jobs/train/desi-mlp.toml")
+def baseline(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="The spec of a training, done or not.")],
+) -> None:
+    """How well labels follow from Teff, logg and [Fe/H] alone, and whether the network does better."""
+    from engine.train.spec import TrainSpec
+    from jobs.baseline import page, run_baseline
+
+    with interruptible("nothing was written"):
+        show_page(page(run_baseline(load(spec, TrainSpec))))
+
+
+@app.command(
+    "import",
+    epilog="Example: abundant import keras run_000.h5 run_001.h5 --model rave_cnn_2020 --labels y_train.csv "
+    "--parameters photometry.csv --out bundles/rave-2020",
+)
+def import_weights(
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help="keras: models saved as HDF5. astra: PyTorch files of AstroNN."),
+    ],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="Weights; several are the members of an ensemble.")
+    ],
+    model: Annotated[str, typer.Option(help="The network that they are of; see `abundant models`.")],
+    out: Annotated[Path, typer.Option(metavar="BUNDLE", help="A new bundle directory.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="keras: labels of the training stars, for their limits."),
+    ] = None,
+    parameters: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="keras: their photometry, where the network takes it.")
+    ] = None,
+    stars: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Ids of the rows of --parameters, if it has more stars."),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Published labels and e<label> of test stars, to calibrate errors."),
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="What the labels of those test stars are.")
+    ] = None,
+    predicted_by: Annotated[
+        int | None, typer.Option(help="Networks that e<label> is the scatter of; if not as many as FILEs.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name on the card; that of the directory if not given.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of the weights, for the card.")] = "unspecified",
+) -> None:
+    """Turn published weights into a bundle. Files are read as data: nothing in them is run."""
+    from jobs.importing import Tables, run_import
+
+    tables = Tables(
+        labels=labels,
+        parameters=parameters,
+        stars=stars,
+        predictions=predictions,
+        truth=truth,
+        predicted_by=predicted_by,
+    )
+    with interruptible("nothing was written"):
+        run_import(kind, tuple(files), model=model, out=out, tables=tables, name=name, licence=licence)
 
 
 @app.command(epilog="Example: abundant run demo/run.toml --profile cluster/profiles/laptop.toml")

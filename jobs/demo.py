@@ -14,8 +14,9 @@ from catalogs import open_catalog
 from catalogs.plots import abundance_plane, kiel
 from engine.errors import InputError
 from engine.plan import make_plan
-from engine.spec import Profile, RunSpec, TrainSpec
+from engine.spec import Profile, RunSpec
 from engine.toml import load
+from engine.train.spec import TrainSpec
 from jobs import show
 from jobs.progress import CONSOLE, say
 from jobs.run import run

@@ -84,4 +84,4 @@ class Tally:
 def epoch_remark(epoch: Epoch) -> str:
     """The losses of an epoch in a few words."""
     star = " *" if epoch.best else ""
-    return f"chi2 train {epoch.train_loss:.2f}  validation {epoch.validation_loss:.2f}{star}"
+    return f"loss train {epoch.train_loss:.2f}  validation {epoch.validation_loss:.2f}{star}"

@@ -9,7 +9,7 @@ from typing import Any
 from catalogs.commit import commit
 from catalogs.layout import Layout, Product
 from catalogs.lease import Lease, driving
-from catalogs.place import check_place, is_published
+from catalogs.place import all_published, check_place, is_published
 from catalogs.report import CommitReport
 from catalogs.stage import RunState, Stage, open_run
 from catalogs.verify import VerifyReport, verify
@@ -46,6 +46,7 @@ def layout_of(plan: Plan) -> Layout:
         version=catalog.version,
         plan_digest=plan.digest,
         work_digest=plan.work_digest,
+        has_side=bool(plan.side),
     )
 
 
@@ -60,7 +61,7 @@ def run(plan: Plan, profile: Profile) -> RunReport:
     """Execute what is left of a plan, and commit it, which verifies; a catalog of old is verified again."""
     layout = checked_layout(plan)
     startup, rate = float("nan"), float("nan")
-    if is_published(layout):
+    if all_published(layout):
         committed = _commit(plan, layout)
         check(layout.catalog)
     else:
@@ -77,6 +78,10 @@ def _execute(plan: Plan, layout: Layout, profile: Profile, lease: Lease) -> tupl
     Seconds to the first receipt, and spectra/s after it. RunError when files do not come to rest.
     """
     stage = Stage(layout)
+    if any(is_published(part) for part in layout.parts):
+        # Of two catalogs one is published: its rows stand, and only what got lost since is done again.
+        lost = plan.without({receipt.task_id for receipt in stage.receipts()})
+        return _follow(RUNTIMES[profile.runtime](lost, stage, profile), len(lost.tasks), lease)
     # A failed task is tried again: its file may have come back, with the content that the plan knows.
     done = {receipt.task_id for receipt in stage.receipts() if receipt.status == "done"}
     left = plan.without(done - _touched(plan, stage))
@@ -121,10 +126,11 @@ def _follow(receipts: Iterable[Receipt], tasks: int, lease: Lease) -> tuple[floa
 def commit_run(plan: Plan) -> CommitReport:
     """Publish a plan's staged labels."""
     layout = checked_layout(plan)
-    if is_published(layout):
+    if all_published(layout):
         return _commit(plan, layout)
     with driving(layout) as lease:
-        if touched := _touched(plan, Stage(layout)):
+        begun = any(is_published(part) for part in layout.parts)
+        if not begun and (touched := _touched(plan, Stage(layout))):
             raise CommitError(
                 f"the files of {len(touched)} tasks were written after they were read; "
                 "`abundant run` does these tasks again"
@@ -135,7 +141,7 @@ def commit_run(plan: Plan) -> CommitReport:
 def _commit(plan: Plan, layout: Layout, lease: Lease | None = None) -> CommitReport:
     """Commit with progress; nobody needs a lease for what is published."""
     keys = survey_of(plan.spec.survey).keys
-    product = Product(keys=tuple(key.name for key in keys), columns=plan.columns)
+    product = Product(keys=tuple(key.name for key in keys), columns=plan.columns, side=plan.side)
     with bars(Committing=1) as [progress]:
 
         def on_step(step: str, done: int, of: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from catalogs.layout import SIDE
 from catalogs.manifest import Manifest, origin
 from catalogs.report import CommitReport
 from engine.flags import FLAGS, names
@@ -16,6 +17,8 @@ from engine.train import TrainReport
 from engine.types import Arm, Axis, Basis, Waves
 from jobs.run import RunReport
 
+# For parameters of models whose labels the training chooses.
+SOME_LABELS = 12
 SHOWN_WARNINGS = 5
 
 
@@ -44,13 +47,15 @@ def _span(grid: Axis) -> str:
 
 
 def models() -> Table:
-    """The registered models with their default sizes; parameters for 12 outputs."""
+    """The registered models with their default sizes."""
     table = _entries()
     for model in MODELS.values():
-        network = model.build(model.hyper, model.input.grid.pixels, 12)
+        labels = len(model.labels) or SOME_LABELS
+        network = model.build(model.hyper, model.inputs, labels)
         parameters = sum(weights.numel() for weights in network.parameters())
-        grid = f"{model.input.grid.pixels} px, {model.input.frame} frame, {model.input.medium}"
-        facts = f"{grid}; {parameters:,} parameters for 12 labels"
+        grid = f"{model.input.pixels} px, {model.input.frame} frame, {model.input.medium}"
+        beside = f", and {', '.join(extra.name for extra in model.extras)}" if model.extras else ""
+        facts = f"{grid}{beside}; {parameters:,} parameters for {labels} labels"
         hyper = ", ".join(f"{key} = {value}" for key, value in model.hyper.model_dump().items())
         _entry(table, model.name, model.title, model.reference, facts, hyper)
     return table
@@ -96,12 +101,15 @@ def plan(found: Plan) -> Table:
     root = escape(found.spec.survey.root)
     table.add_row("survey", f"{found.spec.survey.name}, {files:,} files under {root}")
     table.add_row("model", f"{found.card.name} ({found.card.architecture}), {len(found.card.labels)} labels")
-    table.add_row("draws", f"{found.spec.sampling.draws}, seed {found.spec.sampling.seed}")
+    table.add_row("draws", _draws(found))
     table.add_row("tasks", f"{len(found.tasks):,} of at most {most:,} rows")
     table.add_row("rows", f"{found.rows:,} before selection ({found.spec.survey.select.by})")
     table.add_row("to read", f"{found.bytes / 2**30:.2f} GiB")
     catalog = found.spec.catalog
     table.add_row("catalog", escape(str(catalog.root / catalog.name / catalog.version)))
+    if found.side:
+        wide = ", ".join(column.name for column in found.side)
+        table.add_row("side catalog", escape(f"{catalog.name}{SIDE}/{catalog.version}: {wide}"))
     for warning in found.warnings[:SHOWN_WARNINGS]:
         table.add_row("[yellow]warning[/yellow]", escape(warning))
     if len(found.warnings) > SHOWN_WARNINGS:
@@ -109,13 +117,23 @@ def plan(found: Plan) -> Table:
     return table
 
 
+def _draws(found: Plan) -> str:
+    """How the networks are drawn; a plan always says."""
+    sampling, members = found.spec.sampling, found.card.members
+    assert sampling is not None
+    networks = f" of each of {members} networks" if members > 1 else ""
+    if sampling.draws == 0:
+        return f"{members} networks, without dropout"
+    return f"{sampling.draws}{networks}, seed {sampling.seed}"
+
+
 def trained(report: TrainReport) -> Table:
     """How a trained model did on its test stars."""
-    title = "On test stars; last two columns: share within one error (0.68 is right)"
-    table = Table("label", "unit", "from", "to", "bias", "scatter", "raw", "calibrated", title=title)
+    title = "Test stars; shares within one raw error, one and 1.96 calibrated ones"
+    table = Table("label", "unit", "from", "to", "bias", "scatter", "raw", "68 %", "95 %", title=title)
     for label in report.card.labels:
         numbers = (label.low, label.high, label.test_bias, label.test_scatter)
-        shares = (label.test_coverage_raw, label.test_coverage)
+        shares = (label.test_coverage_raw, label.test_coverage, label.test_coverage_95)
         shown = [f"{x:.3g}" if abs(x or 0) < 1000 else f"{x:.0f}" for x in numbers if x is not None]
         table.add_row(
             label.name, label.unit.partition("(")[0], *shown, *(f"{x:.2f}" for x in shares if x is not None)
@@ -133,8 +151,9 @@ def published(done: CommitReport) -> str:
     rows = f"{done.rows:,} rows: {done.ok:,} ok, {done.flagged:,} flagged, {done.no_result:,} without result"
     failed = f"; {done.failed_tasks} tasks failed" if done.failed_tasks else ""
     size = f"{done.partitions} partitions, {done.bytes / 2**20:.1f} MiB"
+    side = f" and {escape(str(done.side))}" if done.side else ""
     outcome = "Was already published" if done.already else "Published and verified"
-    return f"{rows}{failed}. {size}. {outcome}: {escape(str(done.path))}{_leftovers(done)}"
+    return f"{rows}{failed}. {size}. {outcome}: {escape(str(done.path))}{side}{_leftovers(done)}"
 
 
 def _leftovers(done: CommitReport) -> str:

@@ -3,8 +3,8 @@
 from contextlib import ExitStack
 from functools import cache
 
-from engine.spec import TrainSpec
 from engine.train import TrainReport, train
+from engine.train.spec import TrainSpec
 from jobs import show
 from jobs.progress import CONSOLE, Bar, bars, epoch_remark, say
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from engine.columns import AUXILIARY, PARALLAX_ZERO_POINT, POSITION, SCALARS
+from engine.auxiliary.inputs import AUXILIARY, PARALLAX_ZERO_POINT
+from engine.columns import POSITION, SCALARS
 from engine.errors import PlanError
 from engine.spec import Auxiliary
 from engine.types import Column

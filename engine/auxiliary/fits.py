@@ -13,24 +13,11 @@ import pyarrow.parquet as pq
 from astropy.io import fits
 
 from engine.auxiliary.content import check_columns
+from engine.broken import BROKEN_BYTES
 from engine.errors import PlanError
 
 PIECE_BYTES = 32 * 2**20
 MOST_ROWS = 65_536
-
-# What astropy raises for files that are broken in one way or another.
-BROKEN = (
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ArithmeticError,
-    MemoryError,
-    AssertionError,
-    fits.VerifyError,
-    pa.ArrowException,
-)
 
 
 def fits_to_parquet(path: Path, columns: list[str], out: Path) -> Path:
@@ -45,7 +32,7 @@ def fits_to_parquet(path: Path, columns: list[str], out: Path) -> Path:
                 raise ValueError("it does not begin like a FITS file")
         with fits.open(path, memmap=True) as file:
             _copy(_table(file, path), path, columns, out)
-    except BROKEN as error:
+    except BROKEN_BYTES as error:
         raise PlanError(f"auxiliary.path: {path} cannot be read as a FITS table: {error}") from error
     return out
 

@@ -6,11 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.auxiliary.inputs import PARALLAX_ZERO_POINT
 from engine.auxiliary.lookup import rows_of
 from engine.auxiliary.tables import Table, copy_of, joined_columns
 from engine.auxiliary.zero_point import NOT_USED, zero_point
-from engine.columns import PARALLAX_ZERO_POINT, known_positions, schema
+from engine.columns import schema
 from engine.errors import ShardUnavailable
+from engine.positions import known_positions
 
 # What is only replaced as a whole, once the first of them has a value: an error belongs to its velocity.
 TOGETHER = {"ra": ("ra", "dec"), "rv": ("rv", "rv_err", "rv_warn")}

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from engine.auxiliary.asked import KNOWN, check_asked, match_type
 from engine.auxiliary.cache import made_once
 from engine.auxiliary.content import content_sha256
+from engine.auxiliary.inputs import AUXILIARY, PARALLAX_ZERO_POINT
 from engine.auxiliary.sorted_copy import part_path, write_sorted
 from engine.auxiliary.zero_point import SOLUTION
-from engine.columns import AUXILIARY, PARALLAX_ZERO_POINT
 from engine.errors import PlanError
 from engine.spec import Auxiliary, digest
 from engine.types import Column
@@ -77,6 +77,12 @@ def _copy(spec: Auxiliary, sha256: str, key_type: pa.DataType) -> Path:
             f"auxiliary: no sorted copy of {spec.path} could be written: {error}; set ABUNDANT_CACHE to a "
             "folder with room for twice the table"
         ) from error
+
+
+def given_names(tables: Sequence[Table]) -> set[str]:
+    """Every column that tables give a batch: those they fill, and those that are new."""
+    filled = {column.name for table in tables for column in table.columns}
+    return filled | {column.name for column in joined_columns(tables)}
 
 
 def joined_columns(tables: Sequence[Table]) -> tuple[Column, ...]:

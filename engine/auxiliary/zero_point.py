@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pyarrow as pa
 
-from engine.columns import PARALLAX_ZERO_POINT
+from engine.auxiliary.inputs import PARALLAX_ZERO_POINT
 
 FIVE, SIX = 31, 95
 SOLUTION = ("nu_eff_used_in_astrometry", "pseudocolour", "ecl_lat", "astrometric_params_solved")

@@ -3,5 +3,6 @@
 from engine.models.architecture import Architecture
 from engine.models.desi_mlp import DESI_MLP_4, DESI_MLP_5
 from engine.models.mlp import MLPS
+from engine.models.published import PUBLISHED
 
-MODELS: dict[str, Architecture] = {model.name: model for model in (DESI_MLP_4, DESI_MLP_5, *MLPS)}
+MODELS: dict[str, Architecture] = {model.name: model for model in (DESI_MLP_4, DESI_MLP_5, *MLPS, *PUBLISHED)}

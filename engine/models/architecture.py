@@ -1,27 +1,102 @@
 """The contract of a model: how spectra become inputs, and how its network is built."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from engine.draw import Network
 from engine.errors import PlanError
-from engine.spec import Frozen
-from engine.types import Arm, Basis, Grid, Input, Normalised, Spectrograph, Waves
+from engine.spec import Frozen, Sampling
+from engine.types import (
+    Arm,
+    Basis,
+    Bits,
+    Column,
+    Estimates,
+    Extra,
+    Extras,
+    Grid,
+    Input,
+    Normalised,
+    Spectrograph,
+    Waves,
+)
 
 # Share of a model's pixels that a survey must cover, and how much wider than them its own may be.
 LEAST_COVERED = 0.85
 WIDEST = 1.5
+
+Scaler = Literal["none", "centre", "scale", "mean_std", "min_max", "median_iqr"]
+
+
+class Normalise(Protocol):
+    """The preparation of spectra up to the fitted scaling; on a device, or with numpy where it is None."""
+
+    def __call__(
+        self,
+        spectra: pa.Table,
+        spectrograph: Spectrograph,
+        wanted: Input,
+        device: torch.device | None = None,
+    ) -> Normalised: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What we found of N rows: labels by `names`, and on which `sides` of the training range things lie.
+
+    `estimates` is None for rows that could not be read; their spectra are columns without arrays.
+    """
+
+    spectra: pa.Table
+    names: Sequence[str]
+    estimates: Estimates | None
+    sides: Mapping[str, Bits]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What the authors of a network publish beside its labels: `judge` gives one array for each column."""
+
+    columns: tuple[Column, ...]
+    judge: Callable[[Verdict], Mapping[str, pa.Array]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """How pixels, extras and labels are scaled for the network, fitted on the training stars."""
+
+    pixels: Scaler = "median_iqr"
+    extras: Scaler = "median_iqr"
+    labels: Scaler = "median_iqr"
+
+
+MEDIAN_IQR = Scaling()
+DROPOUT = Sampling()
+
+
+def no_extras(spectra: pa.Table) -> Extras:
+    """For a network that sees pixels alone."""
+    rows = len(spectra)
+    return Extras(names=(), value_NE=np.empty((rows, 0), np.float32), saturated_N=np.zeros(rows, bool))
+
+
+def no_penalty(network: nn.Module, hyper: Frozen) -> Tensor:  # noqa: ARG001
+    """For a network whose weights may be as large as they like."""
+    return torch.zeros(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """One network of the literature or of ours, as data and functions.
 
-    `normalise(spectra, spectrograph, input)` is the preparation up to the fitted scaling; `build(hyper,
-    pixels, outputs)` gives the untrained network, whose dropouts are nn.Dropout modules.
+    `build(hyper, inputs, outputs)` gives the untrained network. `beside(spectra)` computes the `extras`, in
+    their order, from the columns that `needs` names; `wishes` names those that it can do without.
     """
 
     name: str
@@ -29,12 +104,47 @@ class Architecture:
     reference: str
     input: Input
     hyper: Frozen
-    normalise: Callable[[pa.Table, Spectrograph, Input], Normalised]
-    build: Callable[[Frozen, int, int], nn.Sequential]
+    normalise: Normalise
+    build: Callable[[Frozen, int, int], Network]
+    extras: tuple[Extra, ...] = ()
+    beside: Callable[[pa.Table], Extras] = no_extras
+    needs: tuple[str, ...] = ()
+    wishes: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    """What it gives, in the order of its outputs; empty where the training chooses."""
+    scaling: Scaling = MEDIAN_IQR
+    loss: Literal["chi2", "mse", "robust"] = "chi2"
+    """What it is trained with, where the training does not say otherwise."""
+    penalty: Callable[[nn.Module, Frozen], Tensor] = no_penalty
+    """What its authors add to the loss for large weights, of the network and its hyper-parameters."""
+    sampling: Sampling = DROPOUT
+    """How it is drawn, where a bundle was not calibrated."""
+    distances: bool = False
+    """Whether its one label is a pseudo-luminosity that distances follow from (engine/distance.py)."""
+    published: Published | None = None
+
+    @property
+    def inputs(self) -> int:
+        """How many numbers its network sees of a star: pixels, then extras."""
+        return self.input.pixels + sum(extra.size for extra in self.extras)
 
 
-def handshake(architecture: Architecture, survey: str, spectrograph: Spectrograph) -> None:
-    """PlanError, naming both sides, unless the model's input can be had from the survey's spectra."""
+def other_labels(architecture: Architecture, names: Sequence[str]) -> str | None:
+    """What is wrong with these labels for a network whose outputs have a meaning of their own."""
+    if architecture.labels in ((), tuple(names)):
+        return None
+    return (
+        f"{architecture.name} gives {', '.join(architecture.labels)}, in this order, not {', '.join(names)}"
+    )
+
+
+def handshake(
+    architecture: Architecture, survey: str, spectrograph: Spectrograph, columns: Collection[str]
+) -> None:
+    """PlanError, naming both sides, unless the model's inputs can be had from a survey's spectra.
+
+    `columns` are those of its batches, auxiliary tables joined.
+    """
     want = architecture.input
     problems = []
     if (spectrograph.frame, want.frame) == ("rest", "observed"):
@@ -43,6 +153,8 @@ def handshake(architecture: Architecture, survey: str, spectrograph: Spectrograp
         problems += _missing_light(want.grid, spectrograph.arms)
     elif _coefficients(spectrograph.arms) != want.grid.pixels:
         problems.append(f"the model wants {want.grid.pixels} coefficients of basis functions, not spectra")
+    if missing := [name for name in architecture.needs if name not in columns]:
+        problems.append(f"the model also wants {', '.join(missing)}: join them with [[auxiliary]] columns")
     if problems:
         raise PlanError(
             f"survey {survey} cannot feed model {architecture.name}: {'; '.join(problems)}. "
@@ -71,4 +183,5 @@ def _missing_light(want: Grid, arms: Sequence[Arm]) -> list[str]:
 
 
 def _step(grid: Grid | Waves) -> float:
+    """The mean step in Angstrom; of spectra that bring their wavelengths, the least that they can have."""
     return (grid.high - grid.low) / (grid.pixels - 1)

@@ -5,18 +5,22 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+import torch
 from torch import nn
 
+from engine.draw import Network
 from engine.errors import BundleError
+from engine.models.architecture import Architecture
 from engine.models.card import Card
+from engine.support import PIXEL_SCORES
 from engine.types import Bools, Floats
 
 Rule: TypeAlias = tuple[str, Callable[[Floats], Bools]]
 
 FINITE: Rule = ("finite", np.isfinite)
 SCALE: Rule = ("finite and above 0", lambda x: np.isfinite(x) & (x > 0))
-# A pixel that the model does not use has an infinite scale; a model that uses none is no model.
-PIXEL_SCALE: Rule = ("above 0, and finite for the pixels in use", lambda x: (x > 0) & np.isfinite(x).any())
+# An input that the model does not use has an infinite scale; a model that uses none is no model.
+INPUT_SCALE: Rule = ("above 0, and finite for the inputs in use", lambda x: (x > 0) & np.isfinite(x).any())
 SCATTER: Rule = ("finite and not below 0", lambda x: np.isfinite(x) & (x >= 0))
 
 ANY = -1
@@ -31,7 +35,7 @@ class Expected:
     rule: Rule = FINITE
 
 
-def expected_arrays(card: Card, network: nn.Sequential, pixels: int) -> dict[str, Expected]:
+def expected_arrays(card: Card, network: nn.Module, architecture: Architecture) -> dict[str, Expected]:
     """Every array that belongs to a card; of `network`, one of its members, only the shapes count."""
     table = {
         f"network.{member}.{name}": Expected(shape=tuple(value.shape))
@@ -39,18 +43,40 @@ def expected_arrays(card: Card, network: nn.Sequential, pixels: int) -> dict[str
         for name, value in network.state_dict().items()
     }
     table |= {
-        "pixel.centre": Expected(shape=(pixels,)),
-        "pixel.scale": Expected(shape=(pixels,), rule=PIXEL_SCALE),
+        "input.centre": Expected(shape=(architecture.inputs,)),
+        "input.scale": Expected(shape=(architecture.inputs,), rule=INPUT_SCALE),
         "label.centre": Expected(shape=(card.outputs,)),
         "label.scale": Expected(shape=(card.outputs,), rule=SCALE),
     }
-    if card.support_threshold is not None:
+    return table | _expected_support(card, network, architecture)
+
+
+def _expected_support(card: Card, network: nn.Module, architecture: Architecture) -> dict[str, Expected]:
+    """What each score that the card has a threshold of needs."""
+    table: dict[str, Expected] = {}
+    if not PIXEL_SCORES.isdisjoint(card.thresholds):
+        pixels = architecture.input.pixels
         table |= {
             "support.mean": Expected(shape=(pixels,)),
             "support.components": Expected(shape=(ANY, pixels)),
             "support.scatter": Expected(shape=(pixels,), rule=SCATTER),
         }
+    if "support_mahalanobis" in card.thresholds:
+        table["support.label_centre"] = Expected(shape=(card.outputs,))
+        table["support.label_whitener"] = Expected(shape=(card.outputs, card.outputs))
+    if "support_neighbours" in card.thresholds:
+        table["support.label_points"] = Expected(shape=(ANY, card.outputs))
+    if "support_hidden" in card.thresholds:
+        units = _hidden_units(network, architecture)
+        table["support.hidden_centre"] = Expected(shape=(units,))
+        table["support.hidden_whitener"] = Expected(shape=(units, units))
     return table
+
+
+def _hidden_units(network: nn.Module, architecture: Architecture) -> int:
+    """The width of the last hidden layer, found without computing anything."""
+    assert isinstance(network, Network)
+    return network.hidden(torch.empty((1, architecture.inputs), device="meta")).shape[1]
 
 
 def check_arrays(where: str, arrays: Mapping[str, np.ndarray], table: Mapping[str, Expected]) -> None:

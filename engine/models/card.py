@@ -1,9 +1,10 @@
 """card.toml: what a bundle says about itself, validated."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator, model_validator
 
 from engine.columns import describe_label
 from engine.spec import Frozen, Sampling, digest
@@ -12,20 +13,37 @@ Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
 
 
+class CalibrationCard(Frozen):
+    """Calibrated error² = (scale * raw)² + floor², at ascending values of S/N; between them as log(S/N)."""
+
+    snr: tuple[PositiveFloat, ...] = Field(min_length=1)
+    """S/N of the knots; beyond the first and the last nothing changes."""
+    scale: tuple[PositiveFloat, ...]
+    """One for each."""
+    floor: tuple[NotNegative, ...]
+    """One for each, in the label's unit."""
+
+    @model_validator(mode="after")
+    def _knots_ascend(self) -> Self:
+        if not len(self.snr) == len(self.scale) == len(self.floor):
+            raise ValueError("snr, scale and floor must be equally many")
+        if any(low >= high for low, high in pairwise(self.snr)):
+            raise ValueError("snr must ascend")
+        return self
+
+
 class LabelCard(Frozen):
     """One label: meaning, training range, calibration and how well it did on stars kept apart."""
 
     name: str
     unit: str
     description: str
-    low: float
-    """Least value in the training set."""
-    high: float
+    low: float | None = None
+    """Least value in the training set; None if it is not known."""
+    high: float | None = Field(default=None, validate_default=True)
     """Greatest value in the training set."""
-    error_scale: PositiveFloat | None = None
-    """Calibrated error² = (error_scale * raw)² + error_floor²."""
-    error_floor: NotNegative | None = Field(default=None, validate_default=True)
-    """In the label's unit."""
+    calibration: CalibrationCard | None = None
+    """How raw errors become honest; None for an uncalibrated bundle."""
     test_bias: float | None = None
     """Median residual on the test stars."""
     test_scatter: NotNegative | None = None
@@ -34,6 +52,10 @@ class LabelCard(Frozen):
     """Share of test stars within one raw error."""
     test_coverage: Share | None = None
     """Share of test stars within one calibrated error; 0.683 is right."""
+    test_coverage_95: Share | None = None
+    """Share of test stars within 1.96 calibrated errors; 0.95 is right."""
+    test_pit: tuple[Share, ...] | None = None
+    """Shares of test stars by tenths of the probability integral transform; 0.1 each is right."""
 
     @field_validator("unit")
     @classmethod
@@ -44,17 +66,49 @@ class LabelCard(Frozen):
 
     @field_validator("high")
     @classmethod
-    def _range_is_one(cls, high: float, info: ValidationInfo) -> float:
-        if "low" in info.data and high <= info.data["low"]:
-            raise ValueError(f"must be above low, {info.data['low']:g}")
+    def _range_is_one(cls, high: float | None, info: ValidationInfo) -> float | None:
+        if "low" not in info.data:
+            return high
+        low = info.data["low"]
+        if (low is None) != (high is None):
+            raise ValueError("low and high come together or not at all")
+        if low is not None and high is not None and high <= low:
+            raise ValueError(f"must be above low, {low:g}")
         return high
 
-    @field_validator("error_floor")
+
+class LimitsCard(Frozen):
+    """The training range of a number that the network takes beside the spectrum."""
+
+    name: str
+    low: float
+    """Least value in the training set."""
+    high: float
+    """Greatest value in the training set, the same where all stars had one."""
+
+    @field_validator("high")
     @classmethod
-    def _both_or_none(cls, floor: float | None, info: ValidationInfo) -> float | None:
-        if "error_scale" in info.data and (floor is None) != (info.data["error_scale"] is None):
-            raise ValueError("error_scale and error_floor come together or not at all")
-        return floor
+    def _range_is_one(cls, high: float, info: ValidationInfo) -> float:
+        if "low" in info.data and high < info.data["low"]:
+            raise ValueError(f"must not be below low, {info.data['low']:g}")
+        return high
+
+
+class ThresholdCard(Frozen):
+    """What few held-out stars exceed, at ascending values of S/N; between them as log(S/N)."""
+
+    snr: tuple[PositiveFloat, ...] = Field(min_length=1)
+    """S/N of the knots; beyond the first and the last nothing changes."""
+    limit: tuple[PositiveFloat, ...]
+    """One for each."""
+
+    @model_validator(mode="after")
+    def _knots_ascend(self) -> Self:
+        if len(self.snr) != len(self.limit):
+            raise ValueError("snr and limit must be equally many")
+        if any(low >= high for low, high in pairwise(self.snr)):
+            raise ValueError("snr must ascend")
+        return self
 
 
 class DerivedCard(Frozen):
@@ -83,8 +137,11 @@ class Card(Frozen):
     """The sampling with which the errors were calibrated; None if they were not."""
     labels: tuple[LabelCard, ...] = Field(min_length=1)
     derived: tuple[DerivedCard, ...] = ()
-    support_threshold: PositiveFloat | None = None
-    """support_chi2 above which a spectrum is unlike the training set; None if the bundle cannot tell."""
+    limits: tuple[LimitsCard, ...] = ()
+    """Training ranges of what the network takes beside the spectrum."""
+    thresholds: dict[str, PositiveFloat | ThresholdCard] = Field(default_factory=dict)
+    """By the name of a support score, one for any S/N or several: above it a star is unlike the training set.
+    Without one nothing is told."""
     weights_sha256: str
     """sha256 of model.safetensors, which holds the digest of this card in turn."""
 
@@ -95,7 +152,7 @@ class Card(Frozen):
     ) -> tuple[LabelCard, ...]:
         if repeated := _repeated([label.name for label in labels]):
             raise ValueError(f"{', '.join(repeated)} is there twice")
-        calibrated = {label.error_scale is not None for label in labels}
+        calibrated = {label.calibration is not None for label in labels}
         if "sampling" in info.data and calibrated != {info.data["sampling"] is not None}:
             raise ValueError("all are calibrated where sampling is given, and none where it is not")
         return labels

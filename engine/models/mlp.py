@@ -1,17 +1,20 @@
-"""Multi-layer perceptrons of ours: one for each kind of spectrum, a first network for any survey.
+"""Multi-layer perceptrons of ours: one or more for each kind of spectrum, a first network for any survey.
 
 Nothing here reproduces a published network; those have files of their own.
 """
 
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field, PositiveInt
 from torch import nn
 
+from engine.draw import Chain
 from engine.models.architecture import Architecture
+from engine.models.beside import columns_beside
 from engine.prepare.normalised import over_continuum, over_first, over_level
 from engine.spec import Frozen
-from engine.types import Basis, Grid, Input
+from engine.types import Basis, Extra, Grid, Input
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
@@ -35,15 +38,15 @@ class MlpHyper(Frozen):
     """Probability that a hidden unit is dropped, in training and in every draw."""
 
 
-def build_mlp(hyper: Frozen, pixels: int, outputs: int) -> nn.Sequential:
+def build_mlp(hyper: Frozen, inputs: int, outputs: int) -> Chain:
     """Linear, activation, dropout for each hidden layer, then a linear head."""
     assert isinstance(hyper, MlpHyper)
     layers: list[nn.Module] = []
-    width = pixels
+    width = inputs
     for hidden in hyper.hidden:
         layers += [nn.Linear(width, hidden), ACTIVATIONS[hyper.activation](), nn.Dropout(hyper.dropout)]
         width = hidden
-    return nn.Sequential(*layers, nn.Linear(width, outputs))
+    return Chain(*layers, nn.Linear(width, outputs))
 
 
 def _mlp(
@@ -61,9 +64,23 @@ def _mlp(
     )
 
 
+# Coefficients over one of them tell nothing of a star's brightness. Magnitudes do, and with them a network
+# learns the distances of its training stars too, which those of another sample need not resemble.
+XP_PHOTOMETRY = tuple(
+    Extra(name=name) for name in ("phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag")
+)
+
 MLPS = (
     _mlp("rvs_mlp", "MLP on Gaia RVS mean spectra", RVS_GRID),
     _mlp("xp_mlp", "MLP on the 110 coefficients of Gaia XP", Basis(pixels=110)),
+    replace(
+        _mlp(
+            "xp_photometry_mlp", "MLP on the 110 coefficients of Gaia XP and on photometry", Basis(pixels=110)
+        ),
+        extras=XP_PHOTOMETRY,
+        beside=columns_beside(XP_PHOTOMETRY),
+        needs=tuple(extra.name for extra in XP_PHOTOMETRY),
+    ),
     _mlp("xp_sampled_mlp", "MLP on Gaia XP spectra as sampled in DR3", XP_GRID),
     _mlp("apogee_mlp", "MLP on APOGEE spectra", APOGEE_GRID),
     _mlp("rave_mlp", "MLP on RAVE spectra", RAVE_GRID, "air"),

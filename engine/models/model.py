@@ -1,5 +1,6 @@
 """A fitted model, ready to use on one survey."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,51 +8,72 @@ import numpy as np
 import pyarrow as pa
 import torch
 from pydantic import ValidationError
-from torch import nn
 
 from engine.columns import catalog_columns, describe_label
+from engine.distance import distance_labels
+from engine.draw import Network
 from engine.errors import BundleError
+from engine.estimate import Labelling
 from engine.models import MODELS
-from engine.models.architecture import Architecture
+from engine.models.architecture import Architecture, Verdict, other_labels
 from engine.models.arrays import check_arrays, expected_arrays
 from engine.models.bundle import WEIGHTS, bundle_digest, load_card, load_weights
-from engine.models.card import Card
+from engine.models.card import Card, ThresholdCard
+from engine.models.inputs import scale_inputs
 from engine.prepare.scale import Affine
 from engine.spec import Sampling
-from engine.support import LEAST_GOOD_FRACTION, Subspace
+from engine.support import Cloud, Subspace, Threshold, TrainingSet, neighbours_of
 from engine.toml import complaints, strictly
-from engine.types import Column, Derived, Floats, Inputs, Label, Normalised, Spectrograph
+from engine.types import (
+    Bits,
+    Calibration,
+    Column,
+    Derived,
+    Estimates,
+    Floats,
+    Inputs,
+    Label,
+    Limits,
+    Spectrograph,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
     """An architecture with what was fitted: scalers, labels with ranges and calibration.
 
-    `labels` holds the network's outputs and then the derived labels; `columns` are those of a catalog
-    that this model makes of this survey.
+    `labels` holds the network's outputs, then the derived labels, then distances; `columns` are those of a
+    catalog that this model makes of this survey.
     """
 
     architecture: Architecture
     spectrograph: Spectrograph
-    pixel_scale: Affine
-    label_scale: Affine
+    input_scale: Affine
+    labelling: Labelling
     labels: tuple[Label, ...]
-    derived: tuple[Derived, ...]
     columns: tuple[Column, ...]
-    subspace: Subspace | None
+    known: TrainingSet
 
-    def prepare(self, spectra: pa.Table) -> Inputs:
+    def prepare(self, spectra: pa.Table, device: torch.device | None = None) -> Inputs:
         """What the network sees of N spectra, and what preparing them found out."""
-        wanted = self.architecture.input
-        return scale_inputs(self.architecture.normalise(spectra, self.spectrograph, wanted), self.pixel_scale)
+        architecture = self.architecture
+        normalised = architecture.normalise(spectra, self.spectrograph, architecture.input, device)
+        return scale_inputs(normalised, architecture.beside(spectra), architecture.input, self.input_scale)
 
+    def publish(
+        self, spectra: pa.Table, estimates: Estimates | None, sides: Mapping[str, Bits]
+    ) -> Mapping[str, pa.Array]:
+        """What the network's authors publish beside its labels; `estimates` is None for unreadable rows."""
+        published = self.architecture.published
+        if published is None:
+            return {}
+        names = tuple(label.name for label in self.labels)
+        return published.judge(Verdict(spectra=spectra, names=names, estimates=estimates, sides=sides))
 
-def scale_inputs(spectra: Normalised, pixel_scale: Affine) -> Inputs:
-    """Scaled pixels; missing ones sit at 0, the median star of the training set."""
-    usable_N = spectra.good_fraction_N >= LEAST_GOOD_FRACTION
-    x_NP = pixel_scale.apply(spectra.flux_NP)
-    x_NP *= (spectra.ivar_NP > 0) & usable_N[:, None]
-    return Inputs(x_NP=x_NP, usable_N=usable_N, spectra=spectra)
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """What has a training range: labels, then limited extras."""
+        return tuple(item.name for item in (*self.labels, *self.known.limits))
 
 
 def load_model(
@@ -62,7 +84,7 @@ def load_model(
     sampling: Sampling,
     sha256: str | None = None,
     joined: tuple[Column, ...] = (),
-) -> tuple[Model, tuple[nn.Sequential, ...]]:
+) -> tuple[Model, tuple[Network, ...]]:
     """The model of a bundle and its trained networks; BundleError when the parts do not fit together.
 
     `keys`, `spectrograph` and `joined` are what the survey and the auxiliary tables give; `sha256` is that of
@@ -74,29 +96,56 @@ def load_model(
         raise BundleError(f"{folder} is not the bundle that was planned with: put it back, or plan again")
     architecture = architecture_of(card)
     networks = tuple(_skeleton(card, architecture) for _ in range(card.members))
-    pixels = architecture.input.grid.pixels
-    check_arrays(str(folder / WEIGHTS), arrays, expected_arrays(card, networks[0], pixels))
-    labels = labels_of(card, calibrated=card.sampling == sampling)
-    pixel_scale = Affine(centre=arrays["pixel.centre"], scale=arrays["pixel.scale"])
-    model = Model(
-        architecture=architecture,
-        spectrograph=spectrograph,
-        pixel_scale=pixel_scale,
-        label_scale=Affine(centre=arrays["label.centre"], scale=arrays["label.scale"]),
-        labels=labels,
-        derived=tuple(Derived(**item.model_dump()) for item in card.derived),
-        columns=catalog_columns(keys, labels, joined),
-        subspace=_subspace(card, arrays, pixel_scale),
-    )
+    check_arrays(str(folder / WEIGHTS), arrays, expected_arrays(card, networks[0], architecture))
+    model = _model(card, arrays, architecture, keys, spectrograph, sampling, joined)
     return model, tuple(_filled(network, arrays, member) for member, network in enumerate(networks))
 
 
+def _model(
+    card: Card,
+    arrays: dict[str, np.ndarray],
+    architecture: Architecture,
+    keys: tuple[Column, ...],
+    spectrograph: Spectrograph,
+    sampling: Sampling,
+    joined: tuple[Column, ...],
+) -> Model:
+    labelling = Labelling(
+        scale=Affine(centre=arrays["label.centre"], scale=arrays["label.scale"]),
+        labels=labels_of(card, calibrated=card.sampling == sampling),
+        derived=tuple(Derived(**item.model_dump()) for item in card.derived),
+        noise=sampling.noise,
+    )
+    labels = (*labelling.labels, *(distance_labels() if architecture.distances else ()))
+    input_scale = Affine(centre=arrays["input.centre"], scale=arrays["input.scale"])
+    known = _known(card, arrays, input_scale)
+    published = architecture.published.columns if architecture.published else ()
+    return Model(
+        architecture=architecture,
+        spectrograph=spectrograph,
+        input_scale=input_scale,
+        labelling=labelling,
+        labels=labels,
+        columns=catalog_columns(keys, labels, limits=known.limits, joined=joined, published=published),
+        known=known,
+    )
+
+
 def architecture_of(card: Card) -> Architecture:
-    """The table's entry for a card; BundleError when this version has none."""
+    """The table's entry for a card; BundleError when there is none, or it takes other extras."""
     if card.architecture not in MODELS:
         known = ", ".join(MODELS)
         raise BundleError(f"{card.name}: architecture {card.architecture!r} is unknown; known: {known}")
-    return MODELS[card.architecture]
+    architecture = MODELS[card.architecture]
+    limited = [extra.name for extra in architecture.extras if extra.limited]
+    if unknown := [limits.name for limits in card.limits if limits.name not in limited]:
+        raise BundleError(
+            f"{card.name}: limits of {', '.join(unknown)}, which {architecture.name} does not take; "
+            f"it takes {', '.join(limited) or 'pixels alone'}"
+        )
+    if problem := other_labels(architecture, [label.name for label in card.labels[: card.outputs]]):
+        raise BundleError(f"{card.name}: {problem}")
+    return architecture
 
 
 def labels_of(card: Card, calibrated: bool) -> tuple[Label, ...]:
@@ -104,6 +153,7 @@ def labels_of(card: Card, calibrated: bool) -> tuple[Label, ...]:
     labels = []
     for item in card.labels:
         unit, ucd, _ = describe_label(item.name)
+        fitted = item.calibration if calibrated else None
         labels.append(
             Label(
                 name=item.name,
@@ -112,42 +162,68 @@ def labels_of(card: Card, calibrated: bool) -> tuple[Label, ...]:
                 description=item.description,
                 low=item.low,
                 high=item.high,
-                error_scale=item.error_scale if calibrated else None,
-                error_floor=item.error_floor if calibrated else None,
+                calibration=None if fitted is None else Calibration(**fitted.model_dump()),
             )
         )
     return tuple(labels)
 
 
-def _subspace(card: Card, arrays: dict[str, np.ndarray], pixel_scale: Affine) -> Subspace | None:
-    if card.support_threshold is None:
+def _known(card: Card, arrays: dict[str, np.ndarray], input_scale: Affine) -> TrainingSet:
+    """What the bundle has of its training stars; each part only with a threshold of what it is for."""
+    points_TL = arrays.get("support.label_points")
+    return TrainingSet(
+        limits=tuple(Limits(**item.model_dump()) for item in card.limits),
+        subspace=_subspace(arrays, input_scale),
+        labels=_cloud(arrays, "label"),
+        neighbours=None if points_TL is None else neighbours_of(points_TL),
+        hidden=_cloud(arrays, "hidden"),
+        thresholds={name: _threshold(limit) for name, limit in card.thresholds.items()},
+    )
+
+
+def _subspace(arrays: dict[str, np.ndarray], input_scale: Affine) -> Subspace | None:
+    if "support.mean" not in arrays:
         return None
     return Subspace(
         mean_P=arrays["support.mean"],
         components_MP=arrays["support.components"],
         scatter_P=arrays["support.scatter"],
-        scale_P=finite_scale(pixel_scale),
-        threshold=card.support_threshold,
+        scale_P=finite_scale(input_scale)[: len(arrays["support.mean"])],
     )
 
 
-def finite_scale(pixel_scale: Affine) -> Floats:
-    """The scale of each pixel, 0 for those that the model does not use (an infinite scale)."""
-    return np.where(np.isfinite(pixel_scale.scale), pixel_scale.scale, np.float32(0))
+def _cloud(arrays: dict[str, np.ndarray], name: str) -> Cloud | None:
+    if f"support.{name}_centre" not in arrays:
+        return None
+    return Cloud(centre_L=arrays[f"support.{name}_centre"], whitener_LL=arrays[f"support.{name}_whitener"])
 
 
-def _skeleton(card: Card, architecture: Architecture) -> nn.Sequential:
+def _threshold(limit: float | ThresholdCard) -> Threshold:
+    if isinstance(limit, ThresholdCard):
+        return Threshold(snr=limit.snr, limit=limit.limit)
+    return Threshold(snr=(1.0,), limit=(limit,))
+
+
+def finite_scale(input_scale: Affine) -> Floats:
+    """The scale of each input, 0 for those that the model does not use (an infinite scale)."""
+    return np.where(np.isfinite(input_scale.scale), input_scale.scale, np.float32(0))
+
+
+def _skeleton(card: Card, architecture: Architecture) -> Network:
     """The card's network without memory for its weights; BundleError for hyper-parameters it cannot have."""
     try:
         hyper = strictly(card.hyper, type(architecture.hyper))
     except ValidationError as error:
         complaint = complaints(error, type(architecture.hyper))
         raise BundleError(f"{card.name}: hyper-parameters on its card:\n{complaint}") from None
-    with torch.device("meta"):
-        return architecture.build(hyper, architecture.input.grid.pixels, card.outputs)
+    try:
+        with torch.device("meta"):
+            return architecture.build(hyper, architecture.inputs, card.outputs)
+    except ValueError as error:
+        raise BundleError(f"{card.name}: {error}") from error
 
 
-def _filled(network: nn.Sequential, arrays: dict[str, np.ndarray], member: int) -> nn.Sequential:
+def _filled(network: Network, arrays: dict[str, np.ndarray], member: int) -> Network:
     """A skeleton with the weights of one member of the ensemble."""
     state = {
         name: torch.from_numpy(arrays[f"network.{member}.{name}"].copy()) for name in network.state_dict()

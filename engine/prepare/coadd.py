@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from engine.types import Arm, Floats, Grid
+from engine.prepare.array import Array, array_namespace, quiet
+from engine.types import Arm, Grid
 
 # Share of a pixel by which an arm may lie off the common grid (desispec: 1e-4 A of 0.8 A).
 ALIGNED = 1.25e-4
@@ -28,25 +27,24 @@ def union_grid(arms: Sequence[Arm]) -> Grid:
     return replace(first, pixels=pixels)
 
 
-def coadd_arms(
-    arms: Sequence[Arm], flux_A: Sequence[Floats], ivar_A: Sequence[Floats]
-) -> tuple[Floats, Floats]:
+def coadd_arms(arms: Sequence[Arm], flux_A: Sequence[Array], ivar_A: Sequence[Array]) -> tuple[Array, Array]:
     """Flux and ivar on the union grid, shape (N, P): copied, and averaged by ivar where arms overlap.
 
     Arms come in order of wavelength; pixels that no arm covers have ivar 0. Overlaps follow
     desispec.coaddition.coadd_cameras: f = sum(ivar f) / sum(ivar), ivar = sum(ivar).
     """
-    grid = union_grid(arms)
+    xp, grid = array_namespace(*flux_A), union_grid(arms)
     shape = (len(flux_A[0]), grid.pixels)
-    flux_NP, ivar_NP = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    flux_NP, ivar_NP = (xp.zeros(shape, dtype=xp.float32, device=flux_A[0].device) for _ in range(2))
     filled = 0
     for arm, flux, ivar in zip(arms, flux_A, ivar_A, strict=True):
         low = _first_pixel(arm, grid)
         high, shared = low + arm.grid.pixels, max(filled - low, 0)
         flux_NP[:, low + shared : high] = flux[:, shared:]
         ivar_NP[:, low + shared : high] = ivar[:, shared:]
-        average(
-            flux_NP[:, low : low + shared], ivar_NP[:, low : low + shared], flux[:, :shared], ivar[:, :shared]
+        both = slice(low, low + shared)
+        flux_NP[:, both], ivar_NP[:, both] = average(
+            flux_NP[:, both], ivar_NP[:, both], flux[:, :shared], ivar[:, :shared]
         )
         filled = high
     return flux_NP, ivar_NP
@@ -58,9 +56,10 @@ def _first_pixel(arm: Arm, grid: Grid) -> int:
     return round((arm.grid.start - grid.start) / grid.step)
 
 
-def average(flux: Floats, ivar: Floats, more_flux: Floats, more_ivar: Floats) -> None:
-    """Fold a second measurement of the same pixels into the first, in place, by inverse variance."""
+def average(flux: Array, ivar: Array, more_flux: Array, more_ivar: Array) -> tuple[Array, Array]:
+    """Flux and ivar of two measurements of the same pixels, by inverse variance; the first flux if none."""
+    xp = array_namespace(flux)
     total = ivar + more_ivar
-    weighted = flux * ivar + more_flux * more_ivar
-    np.divide(weighted, total, out=flux, where=total > 0)
-    ivar[:] = total
+    with quiet():
+        mean = (flux * ivar + more_flux * more_ivar) / total
+    return xp.where(total > 0, mean, flux), total

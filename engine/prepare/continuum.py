@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from engine.prepare.array import Array, array_namespace, median, placed, quiet
 from engine.prepare.mask import in_windows
-from engine.types import Bools, Floats, Grid, Ints
+from engine.types import Grid
 
 # The strongest stellar features (rest frame, vacuum, Angstrom): Ca II H K, H-delta, H-gamma with the G band,
 # H-beta, Mg b, Na D, H-alpha, the Ca II triplet. A fixed list keeps lines out of the continuum without
@@ -26,93 +28,111 @@ BIN_PIXELS = 31
 KERNEL_ANGSTROM = 60.0
 # Unphysical: further from the continuum than any stellar line or band, and not by noise.
 HIGHEST, LOWEST, SIGMAS = 2.0, -0.5, 5.0
+# A matrix product adds up in an order that depends on its shape, so every product is of as many stars.
+STARS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Smoother:
-    """What smoothing needs of a grid: bins, the kernel between them, and how bins become pixels again."""
+    """What smoothing needs of a grid: the kernel between bins, how bins become pixels again, and lines.
 
-    starts_B: np.ndarray
-    kernel_BB: Floats
-    left_P: np.ndarray
-    weight_P: Floats
-    lineless_P: Bools
+    The kernel is float64, as all sums are: a device adds up in an order of its own, and may round products of
+    float32 to fewer digits. So numpy and torch agree even where a continuum crosses zero.
+    """
+
+    kernel_BB: Array
+    left_P: Array
+    weight_P: Array
+    lineless_P: Array
 
 
-def make_smoother(grid: Grid) -> Smoother:
+def make_smoother(grid: Grid, device: torch.device | None = None) -> Smoother:
     """Gaussian smoothing of 60 A sigma between bins of 31 pixels, strong lines left out."""
     starts = np.arange(0, grid.pixels, BIN_PIXELS)
     centres = np.array([part.mean() for part in np.split(grid.wave_P, starts[1:])])
-    kernel = np.exp(-0.5 * ((centres[:, None] - centres) / KERNEL_ANGSTROM) ** 2)
     left = np.clip(np.searchsorted(centres, grid.wave_P) - 1, 0, len(centres) - 2)
     weight = (grid.wave_P - centres[left]) / (centres[left + 1] - centres[left])
     return Smoother(
-        starts_B=starts,
-        kernel_BB=kernel.astype(np.float32),
-        left_P=left,
-        weight_P=weight.astype(np.float32),
-        lineless_P=~in_windows(grid.wave_P, STRONG_LINES),
+        kernel_BB=placed(np.exp(-0.5 * ((centres[:, None] - centres) / KERNEL_ANGSTROM) ** 2), device),
+        left_P=placed(left, device),
+        weight_P=placed(weight.astype(np.float32), device),
+        lineless_P=placed(~in_windows(grid.wave_P, STRONG_LINES), device),
     )
 
 
-def continuum(flux_NP: Floats, ivar_NP: Floats, smoother: Smoother) -> Floats:
-    """The smooth level of each spectrum, shape (N, P); 0 or less where there is none.
+def continuum(flux_NP: Array, variance_NP: Array, good_NP: Array, smoother: Smoother) -> Array:
+    """The smooth level of each spectrum, float32 of shape (N, P); 0 or less where there is none.
 
     Within a bin pixels count alike, since weighting them by ivar would favour the dark cores of lines;
     between bins the weight is the inverse variance of the bin's mean.
     """
-    used_NP = (ivar_NP > 0) & smoother.lineless_P
-    with np.errstate(divide="ignore"):
-        variance_NP = np.where(used_NP, np.float32(1) / ivar_NP, np.float32(0))
-    count_NB = np.add.reduceat(used_NP, smoother.starts_B, axis=1, dtype=np.float32)
-    flux_NB = np.add.reduceat(np.where(used_NP, flux_NP, np.float32(0)), smoother.starts_B, axis=1)
-    variance_NB = np.add.reduceat(variance_NP, smoother.starts_B, axis=1)
-    weight_NB = np.divide(count_NB, variance_NB, out=np.zeros_like(count_NB), where=variance_NB > 0)
-    weight_NB /= np.maximum(weight_NB.max(axis=1, keepdims=True), np.float32(1e-30))
-    total_NB = (weight_NB * count_NB) @ smoother.kernel_BB
-    level_NB = np.divide(
-        (weight_NB * flux_NB) @ smoother.kernel_BB,
-        total_NB,
-        out=np.zeros_like(total_NB),
-        where=total_NB > 1e-6,
-    )
-    left_NP = level_NB.take(smoother.left_P, axis=1)
-    return left_NP + (level_NB.take(smoother.left_P + 1, axis=1) - left_NP) * smoother.weight_P
+    xp = array_namespace(flux_NP)
+    used_NP = good_NP & smoother.lineless_P
+    count_NB = _binned(used_NP)
+    flux_NB, variance_NB = _binned(flux_NP * used_NP), _binned(variance_NP * used_NP)
+    with quiet():
+        weight_NB = xp.where(variance_NB > 0, count_NB / variance_NB, 0)
+    weight_NB = weight_NB / xp.clip(xp.max(weight_NB, axis=1, keepdims=True), min=1e-30)
+    total_NB = _spread(weight_NB * count_NB, smoother.kernel_BB)
+    light_NB = _spread(weight_NB * flux_NB, smoother.kernel_BB)
+    with quiet():
+        level_NB = xp.astype(xp.where(total_NB > 1e-6, light_NB / total_NB, 0), xp.float32)
+    left_NP = xp.take(level_NB, smoother.left_P, axis=1)
+    rise_NP = xp.take(level_NB[:, 1:] - level_NB[:, :-1], smoother.left_P, axis=1)
+    return left_NP + rise_NP * smoother.weight_P
 
 
-def normalise(flux_NP: Floats, ivar_NP: Floats, smoother: Smoother) -> tuple[Floats, Floats, Ints]:
+def _binned(x_NP: Array) -> Array:
+    """Sums over bins of pixels, float64 of shape (N, B); the last bin may be of fewer."""
+    xp, (stars, pixels) = array_namespace(x_NP), x_NP.shape
+    x_NP = xp.astype(x_NP, xp.float64)
+    whole = pixels - pixels % BIN_PIXELS
+    # Both libraries have einsum, though the array API has not; numpy's sum takes four times as long.
+    x_NB = xp.einsum("nbp->nb", xp.reshape(x_NP[:, :whole], (stars, whole // BIN_PIXELS, BIN_PIXELS)))
+    if whole == pixels:
+        return x_NB
+    return xp.concat([x_NB, xp.sum(x_NP[:, whole:], axis=1, keepdims=True)], axis=1)
+
+
+def _spread(x_NB: Array, kernel_BB: Array) -> Array:
+    """Bins smoothed by the kernel, float64."""
+    xp, (stars, bins) = array_namespace(x_NB), x_NB.shape
+    more = xp.zeros((-stars % STARS, bins), dtype=xp.float64, device=x_NB.device)
+    x_NB = xp.concat([x_NB, more])
+    return xp.reshape(xp.reshape(x_NB, (len(x_NB) // STARS, STARS, bins)) @ kernel_BB, x_NB.shape)[:stars]
+
+
+def normalise(flux_NP: Array, ivar_NP: Array, smoother: Smoother) -> tuple[Array, Array, Array]:
     """Flux over continuum, its ivar, and the count of spikes per star. Missing pixels are (1, 0).
 
-    Two rounds: the first finds unphysical pixels, the second does without them.
+    Two rounds: the first finds unphysical pixels, the second does without them. Flux must be finite where it
+    is missing too, as `clean` and `resample` leave it.
     """
-    level_NP = continuum(flux_NP, ivar_NP, smoother)
-    spike_NP = _unphysical(flux_NP, ivar_NP, level_NP)
-    ivar_NP = np.where(spike_NP, np.float32(0), ivar_NP)
-    level_NP = continuum(flux_NP, ivar_NP, smoother)
-    late_NP = _unphysical(flux_NP, ivar_NP, level_NP)
-    good_NP = (ivar_NP > 0) & (level_NP > 0) & ~late_NP
-    ratio_NP = np.divide(flux_NP, level_NP, out=np.ones_like(flux_NP), where=good_NP)
-    weight_NP = np.where(good_NP, ivar_NP * level_NP * level_NP, np.float32(0))
-    return ratio_NP, weight_NP, np.count_nonzero(spike_NP | late_NP, axis=1).astype(np.int32)
+    xp = array_namespace(flux_NP)
+    with quiet():
+        variance_NP = 1 / ivar_NP
+    variance_NP = xp.where(xp.isfinite(variance_NP), variance_NP, 0)
+    good_NP = variance_NP > 0
+    sigma_NP = xp.sqrt(variance_NP)
+    spike_NP = good_NP & _unphysical(flux_NP, sigma_NP, continuum(flux_NP, variance_NP, good_NP, smoother))
+    good_NP = good_NP & ~spike_NP
+    level_NP = continuum(flux_NP, variance_NP, good_NP, smoother)
+    late_NP = good_NP & _unphysical(flux_NP, sigma_NP, level_NP)
+    good_NP = good_NP & (level_NP > 0) & ~late_NP
+    with quiet():
+        ratio_NP = xp.where(good_NP, flux_NP / level_NP, 1)
+    weight_NP = xp.where(good_NP, ivar_NP * level_NP * level_NP, 0)
+    return ratio_NP, weight_NP, xp.astype(xp.count_nonzero(spike_NP | late_NP, axis=1), xp.int32)
 
 
-def _unphysical(flux_NP: Floats, ivar_NP: Floats, level_NP: Floats) -> Bools:
+def _unphysical(flux_NP: Array, sigma_NP: Array, level_NP: Array) -> Array:
     """Pixels above 2 or below -0.5 times a positive continuum by more than five sigma."""
-    known = (ivar_NP > 0) & (level_NP > 0)
-    sigma_NP = np.zeros_like(flux_NP)
-    np.divide(SIGMAS, np.sqrt(ivar_NP), out=sigma_NP, where=known)
-    too_high = flux_NP > HIGHEST * level_NP + sigma_NP
-    too_low = flux_NP < LOWEST * level_NP - sigma_NP
-    return known & (too_high | too_low)
+    noise_NP = SIGMAS * sigma_NP
+    too_high, too_low = flux_NP > HIGHEST * level_NP + noise_NP, flux_NP < LOWEST * level_NP - noise_NP
+    return (level_NP > 0) & (too_high | too_low)
 
 
-def snr(flux_NP: Floats, ivar_NP: Floats) -> Floats:
+def snr(flux_NP: Array, ivar_NP: Array) -> Array:
     """Median over good pixels of flux * sqrt(ivar), shape (N,); 0 for a star without a good pixel."""
-    signal_NP = flux_NP * np.sqrt(ivar_NP)
-    good_NP = ivar_NP > 0
-    # Star by star: numpy's nanmedian does the same with three times the overhead.
-    medians = (
-        np.median(signal[good]) if good.any() else 0.0
-        for signal, good in zip(signal_NP, good_NP, strict=True)
-    )
-    return np.fromiter(medians, np.float32, len(flux_NP))
+    xp = array_namespace(flux_NP)
+    return median(flux_NP * xp.sqrt(ivar_NP), ivar_NP > 0)

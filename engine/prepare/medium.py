@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-from engine.types import Doubles
+from engine.prepare.array import Array
 
 Medium = Literal["vacuum", "air"]
 
 
-def refraction(vacuum: Doubles) -> Doubles:
+def refraction(vacuum: Array) -> Array:
     """n of standard dry air at wavelengths in vacuum, Angstrom (2000 to 25,000 A).
 
     Morton (2000, ApJS 130, 403) eq. 8, after Birch & Downs (1994): the IAU standard.
@@ -16,7 +16,7 @@ def refraction(vacuum: Doubles) -> Doubles:
     return 1 + 8.34254e-5 + 2.406147e-2 / (130 - s2) + 1.5998e-4 / (38.9 - s2)
 
 
-def convert(wave: Doubles, come: Medium, go: Medium) -> Doubles:
+def convert(wave: Array, come: Medium, go: Medium) -> Array:
     """Wavelengths in Angstrom from one medium into another; exact to 1e-6 A, since n hardly changes."""
     if come == go:
         return wave

@@ -13,12 +13,13 @@ import pyarrow as pa
 
 from engine import errors
 from engine.errors import AbundantError, TaskMismatch
+from engine.runtime.inputs import pack_inputs, unpack_inputs, without_arrays
 from engine.types import Batch, Extent, Member, Receipt, Shard, Task
 
 
 def pack(batch: Batch, started: float) -> pa.Table:
     """One row: the task, the failure, the seconds since `started`, and the spectra nested in a list."""
-    spectra = batch.spectra
+    spectra = batch.spectra if batch.inputs is None else without_arrays(batch.spectra)
     columns = [_contiguous(column) for column in spectra.columns]
     rows = pa.StructArray.from_arrays(columns, fields=list(spectra.schema))
     nested = pa.LargeListArray.from_arrays(pa.array([0, len(spectra)], pa.int64()), rows)
@@ -29,6 +30,7 @@ def pack(batch: Batch, started: float) -> pa.Table:
             "seen": pa.array([batch.seen]),
             "read_seconds": pa.array([time.perf_counter() - started]),
             "spectra": nested,
+            "inputs": pack_inputs(batch.inputs),
         }
     )
 
@@ -45,7 +47,8 @@ def unpack(block: pa.Table) -> tuple[Batch, float]:
     spectra = pa.Table.from_struct_array(block["spectra"].chunk(0).flatten())
     task = _task(json.loads(block["task"][0].as_py()))
     failure, seen = block["failure"][0].as_py(), block["seen"][0].as_py()
-    batch = Batch(task=task, spectra=spectra, failure=failure, seen=seen)
+    inputs = unpack_inputs(block["inputs"].chunk(0))
+    batch = Batch(task=task, spectra=spectra, failure=failure, seen=seen, inputs=inputs)
     return batch, block["read_seconds"][0].as_py()
 
 

@@ -7,17 +7,18 @@ import torch
 
 from engine.errors import PlanError
 from engine.plan import Plan
-from engine.runtime.worker import read_batch, start_worker
+from engine.runtime.worker import read_batch, start_worker, work_of
 from engine.spec import Profile
 from engine.types import Receipt, Sink
 
 
 def execute_local(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Receipt]:
     """Receipts of the plan's tasks, in their order; PlanError where the profile asks for a GPU in vain."""
-    worker = start_worker(plan.spec, plan.auxiliary, sink, _device(profile))
+    work = work_of(plan, profile)
+    worker = start_worker(work, sink, _device(profile))
     for task in plan.tasks:
         start = time.perf_counter()
-        batch = read_batch(plan.spec, plan.auxiliary, task)
+        batch = read_batch(work, task)
         yield worker.label(batch, time.perf_counter() - start)
 
 

@@ -14,12 +14,11 @@ from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 
-from engine.auxiliary import Table
 from engine.errors import AbundantError, PlanError, RunError
 from engine.plan import Plan
 from engine.runtime.blocks import is_outcome, pack, pack_outcome, unpack, unpack_outcome
-from engine.runtime.worker import Worker, read_batch, start_worker
-from engine.spec import Profile, RunSpec
+from engine.runtime.worker import Work, Worker, read_batch, start_worker, work_of
+from engine.spec import Profile
 from engine.types import Receipt, Sink, Task
 
 # Without progress for this long something is starved (ray#44687 waits for ever by default).
@@ -29,9 +28,9 @@ NO_PROGRESS_S = 300
 class SpectraSource(Datasource):
     """One read task, and one block, per task of the plan."""
 
-    def __init__(self, plan: Plan, fused: bool) -> None:
+    def __init__(self, plan: Plan, work: Work, fused: bool) -> None:
         super().__init__()
-        self._spec, self._tables = plan.spec, plan.auxiliary
+        self._work = work
         self._tasks, self._row_bytes = plan.tasks, plan.row_bytes
         self._fused = fused
 
@@ -52,16 +51,14 @@ class SpectraSource(Datasource):
         size = max(1, _rows(task) * self._row_bytes)
         files = (task.shard.path,)
         about = BlockMetadata(num_rows=1, size_bytes=size, input_files=files, exec_stats=None)
-        return ReadTask(_reading(self._spec, self._tables, task, self._fused), about)
+        return ReadTask(_reading(self._work, task, self._fused), about)
 
 
 def _rows(task: Task) -> int:
     return task.stop - task.start
 
 
-def _reading(
-    spec: RunSpec, tables: Sequence[Table], task: Task, fused: bool
-) -> Callable[[], Iterator[pa.Table]]:
+def _reading(work: Work, task: Task, fused: bool) -> Callable[[], Iterator[pa.Table]]:
     """What a read task does; a function of its own, so that it carries one task and not all of them."""
 
     def read() -> Iterator[pa.Table]:
@@ -69,7 +66,7 @@ def _reading(
         try:
             if fused:
                 check_fused()
-            yield pack(read_batch(spec, tables, task), started)
+            yield pack(read_batch(work, task), started)
         except AbundantError as error:
             yield pack_outcome(error)
 
@@ -88,14 +85,14 @@ def check_fused() -> None:
 class Labeller:
     """The actor: a worker that takes blocks of one task and gives blocks of one receipt."""
 
-    def __init__(self, spec: RunSpec, tables: Sequence[Table], sink: Sink) -> None:
-        self._spec, self._tables, self._sink = spec, tables, sink
+    def __init__(self, work: Work, sink: Sink) -> None:
+        self._work, self._sink = work, sink
 
     @cached_property
     def _worker(self) -> Worker:
         """Made with the first task, where an error of the bundle can be told like any other."""
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-        return start_worker(self._spec, self._tables, self._sink, device)
+        return start_worker(self._work, self._sink, device)
 
     def __call__(self, block: pa.Table) -> pa.Table:
         if is_outcome(block):
@@ -185,15 +182,15 @@ def _pipeline(plan: Plan, sink: Sink, profile: Profile) -> Dataset:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = NO_PROGRESS_S
-    size = min(pool_size(profile), len(plan.tasks))
+    size, work = min(pool_size(profile), len(plan.tasks)), work_of(plan, profile)
     spectra = ray.data.read_datasource(
-        SpectraSource(plan, fused=profile.gpus == 0),
+        SpectraSource(plan, work, fused=profile.gpus == 0),
         override_num_blocks=len(plan.tasks),
         num_cpus=profile.cpus,
     )
     return spectra.map_batches(
         Labeller,
-        fn_constructor_args=(plan.spec, plan.auxiliary, sink),
+        fn_constructor_args=(work, sink),
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,

@@ -8,12 +8,13 @@ import pyarrow as pa
 import torch
 from threadpoolctl import threadpool_limits
 
-from engine.auxiliary import Table, join, published_columns
-from engine.draw import Bank, thin
+from engine.auxiliary import Table, join, published_columns, table_digests
+from engine.draw import Bank, Network, bank_of
 from engine.errors import ShardError, ShardUnavailable, TaskMismatch
 from engine.models.model import Model, load_model
+from engine.plan import Plan
 from engine.route import infer
-from engine.spec import RunSpec
+from engine.spec import Profile, RunSpec, SideColumn, digest
 from engine.surveys import survey_of
 from engine.surveys.seen import seen
 from engine.types import Batch, Receipt, Sink, Task
@@ -22,11 +23,28 @@ READ_ATTEMPTS = 3
 FIRST_PAUSE_S = 0.2
 
 
-def read_batch(spec: RunSpec, tables: Sequence[Table], task: Task) -> Batch:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What readers and workers of a plan need to know of it."""
+
+    spec: RunSpec
+    tables: tuple[Table, ...]
+    prepare_with_read: bool
+
+
+def work_of(plan: Plan, profile: Profile) -> Work:
+    """The work of a plan under a profile."""
+    return Work(spec=plan.spec, tables=plan.auxiliary, prepare_with_read=profile.prepare == "read")
+
+
+def read_batch(work: Work, task: Task) -> Batch:
     """One task's spectra. The one place where a ShardError, and only that, becomes a failed batch."""
+    spec = work.spec
     at_first = seen(spec.survey, task.shard)
     try:
-        return Batch(task=task, spectra=_read_patiently(spec, tables, task), seen=at_first)
+        spectra = _read_patiently(spec, work.tables, task)
+        inputs = load(work)[0].prepare(spectra) if work.prepare_with_read else None
+        return Batch(task=task, spectra=spectra, seen=at_first, inputs=inputs)
     except ShardError as error:
         ids = survey_of(spec.survey).read_ids(spec.survey, task)
         return Batch(task=task, spectra=ids, failure=f"{type(error).__name__}: {error}", seen=at_first)
@@ -50,34 +68,52 @@ class Worker:
     model: Model
     networks: tuple[Bank, ...]
     sink: Sink
+    side: tuple[SideColumn, ...] = ()
 
     def label(self, batch: Batch, read_seconds: float) -> Receipt:
         """Infer one batch and stage it; TaskMismatch unless every row of it comes back."""
         start = time.perf_counter()
-        rows = infer(batch, self.model, self.networks)
+        rows = infer(batch, self.model, self.networks, self.side)
         if len(rows) != len(batch.spectra):
             raise TaskMismatch(f"task {batch.task.task_id}: {len(batch.spectra)} rows in, {len(rows)} out")
         seconds = {"read": read_seconds, "infer": time.perf_counter() - start}
         return self.sink.stage(batch.task, rows, failure=batch.failure, seconds=seconds, seen=batch.seen)
 
 
-def start_worker(spec: RunSpec, tables: Sequence[Table], sink: Sink, device: torch.device) -> Worker:
-    """Load the bundle and thin its networks.
+def start_worker(work: Work, sink: Sink, device: torch.device) -> Worker:
+    """Load the bundle and thin its networks."""
+    assert work.spec.sampling is not None, "a plan fills it in"
+    model, trained = load(work)
+    banks = tuple(bank_of(network, work.spec.sampling, device) for network in trained)
+    return Worker(model=model, networks=banks, sink=sink, side=work.spec.catalog.side)
 
-    Arithmetic runs on one thread, torch's and that of numpy's BLAS, so that a label is the same whatever the
-    machine's share of cores: sums are taken in another order on several.
+
+def load(work: Work) -> tuple[Model, tuple[Network, ...]]:
+    """The model and its trained networks, loaded once per process.
+
+    From here on arithmetic runs on one thread, torch's and that of numpy's BLAS, so that a label is the same
+    whatever the machine's share of cores: sums are taken in another order on several.
     """
-    torch.set_num_threads(1)
-    threadpool_limits(1)
+    key = digest([work.spec.model_dump(mode="json", by_alias=True), table_digests(work.tables)])
+    if key not in _LOADED:
+        torch.set_num_threads(1)
+        threadpool_limits(1)
+        _LOADED.clear()
+        _LOADED[key] = _load(work.spec, work.tables)
+    return _LOADED[key]
+
+
+_LOADED: dict[str, tuple[Model, tuple[Network, ...]]] = {}
+
+
+def _load(spec: RunSpec, tables: Sequence[Table]) -> tuple[Model, tuple[Network, ...]]:
     survey = survey_of(spec.survey)
-    model, trained = load_model(
+    assert spec.sampling is not None, "a plan fills it in"
+    return load_model(
         spec.model.bundle,
         keys=survey.keys,
         spectrograph=survey.spectrograph,
         sampling=spec.sampling,
         sha256=spec.model.sha256,
         joined=published_columns(tables),
-    )
-    return Worker(
-        model=model, networks=tuple(thin(network, spec.sampling, device) for network in trained), sink=sink
     )

@@ -7,6 +7,7 @@ from engine.surveys.desi import DESI
 from engine.surveys.gaia import GAIA_RVS, GAIA_XP, GAIA_XP_SAMPLED
 from engine.surveys.galah import GALAH
 from engine.surveys.giraffe import GIRAFFE
+from engine.surveys.keys import check_keys
 from engine.surveys.rave import RAVE
 from engine.surveys.survey import Survey
 from engine.surveys.table import TABLE
@@ -29,8 +30,12 @@ SURVEYS: dict[str, Survey] = {
 
 
 def survey_of(spec: SurveySpec) -> Survey:
-    """The table's entry, told what it must be told of this spec; PlanError when there is none."""
+    """The table's entry, told what it must be told of this spec.
+
+    PlanError when there is none, or the spec has keys that it does not follow.
+    """
     if spec.name not in SURVEYS:
         raise PlanError(f"survey.name: {spec.name!r} is unknown; known: {', '.join(SURVEYS)}")
     survey = SURVEYS[spec.name]
+    check_keys(survey, spec)
     return survey if survey.configure is None else survey.configure(spec)

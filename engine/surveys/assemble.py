@@ -6,18 +6,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-from astropy import units as u
-from cdshealpix.nested import healpix_to_lonlat
 
 from engine.columns import schema
 from engine.errors import ShardCorrupt
+from engine.positions import source_positions
 from engine.types import Column
 
 Found: TypeAlias = Mapping[str, Any]
 """Column name -> numpy array, list or Arrow array of equal length; array columns have shape (N, pixels)."""
-
-# A Gaia source_id holds the nested HEALPix pixel of order 12 above its lowest 35 bits.
-SOURCE_ORDER, SOURCE_BITS = 12, 35
 
 
 def assemble(columns: Sequence[Column], found: Found, rows: int) -> pa.Table:
@@ -29,7 +25,7 @@ def assemble(columns: Sequence[Column], found: Found, rows: int) -> pa.Table:
     target = _schema(tuple(columns))
     known = dict(found)
     if "ra" not in known and "gaia_source_id" in known:
-        known |= _approximate(known["gaia_source_id"])
+        known |= source_positions(known["gaia_source_id"])
     elif "ra" in known and "position_source" not in known:
         known["position_source"] = pa.array(["survey"] * rows, mask=_missing(known["ra"]))
     return pa.table([_column(known.get(field.name), field, rows) for field in target], schema=target)
@@ -73,16 +69,3 @@ def _tensor(values: np.ndarray, field: pa.Field, rows: int) -> pa.Array:
         flat = pa.array(np.ascontiguousarray(values, kind).reshape(-1))
     storage = pa.FixedSizeListArray.from_arrays(flat, type=field.type.storage_type)
     return pa.ExtensionArray.from_storage(field.type, storage)
-
-
-def _approximate(source_ids: Any) -> dict[str, Any]:
-    """Positions from Gaia source_ids, to about 50 arcsec (the pixels of order 12 are 52 arcsec wide)."""
-    ids = pa.array(source_ids, pa.int64())
-    pixels = np.right_shift(ids.fill_null(0).to_numpy(zero_copy_only=False), SOURCE_BITS)
-    known_N = (pixels >= 0) & (pixels < 12 * 4**SOURCE_ORDER) & ids.is_valid().to_numpy(zero_copy_only=False)
-    lon, lat = healpix_to_lonlat(np.where(known_N, pixels, 0).astype(np.uint64), SOURCE_ORDER)
-    return {
-        "ra": pa.array(lon.to_value(u.deg), mask=~known_N),
-        "dec": pa.array(lat.to_value(u.deg), mask=~known_N),
-        "position_source": pa.array(["source_id"] * len(ids), mask=~known_N),
-    }

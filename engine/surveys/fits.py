@@ -10,12 +10,11 @@ Errors from here name the HDU and what was expected; `named(address)` around the
 import gzip
 import io
 import shutil
-import struct
 import tempfile
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -25,36 +24,20 @@ import numpy as np
 import numpy.typing as npt
 from astropy.io import fits
 
+from engine.broken import BROKEN_BYTES
 from engine.errors import ShardCorrupt, ShardError
 from engine.surveys.fits_headers import Hdu, alone_in_a_file, find_hdu, walk
 from engine.surveys.store import File, Folder, Store, stream
 from engine.types import Extent
 
 COPIED_BYTES = 2**20
-# What astropy stumbles over in a broken compressed image, it raises as it is.
-UNDECODABLE = (
-    fits.VerifyError,
-    OSError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    AssertionError,
-    RuntimeError,
-    MemoryError,
-    EOFError,
-    zlib.error,
-    struct.error,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitsFile:
-    """An open file, inflated if it was gzipped; `on_disk()` gives a path to it where a library wants one."""
+    """An open file, inflated if it was gzipped."""
 
     file: File
-    on_disk: Callable[[], AbstractContextManager[Path]]
 
     def walk(self) -> Iterator[Hdu]:
         """The HDUs in file order; ShardCorrupt at the first that is not whole."""
@@ -75,11 +58,11 @@ def opened(store: Store, name: str) -> Iterator[FitsFile]:
     """A file, open for direct reads; ShardUnavailable if it cannot be read, ShardCorrupt for broken gzip."""
     if not name.endswith(".gz"):
         with store.open(name) as file:
-            yield FitsFile(file=file, on_disk=lambda: store.local(name))
+            yield FitsFile(file=file)
         return
     plain = Path(_inflate(store, name, store.stamp(name)).name)
     with Folder(plain.parent).open(plain.name) as file:
-        yield FitsFile(file=file, on_disk=lambda: nullcontext(plain))
+        yield FitsFile(file=file)
 
 
 @lru_cache(maxsize=1)
@@ -125,7 +108,7 @@ def read_rows(file: FitsFile, name: str, extent: Extent, rows: npt.NDArray[np.in
         start = int(rows[first])
         last = int(np.searchsorted(rows, start + len(piece)))
         taken = piece[: int(rows[last - 1]) + 1 - start]
-        fill(file, name, extent.offset + start * stored.itemsize * pixels, taken)
+        fill(file.file, name, extent.offset + start * stored.itemsize * pixels, taken)
         contiguous = len(taken) == last - first
         np.copyto(out[first:last], taken if contiguous else taken[rows[first:last] - start], casting="unsafe")
         first = last
@@ -134,10 +117,10 @@ def read_rows(file: FitsFile, name: str, extent: Extent, rows: npt.NDArray[np.in
         out ^= np.int32(-(2**31))
 
 
-def fill(file: FitsFile, name: str, offset: int, array: Any) -> None:
+def fill(file: File, name: str, offset: int, array: Any) -> None:
     """Fill an array with the file's bytes from `offset` on; ShardCorrupt when it ends before."""
     view = memoryview(array.reshape(-1).view(np.uint8))
-    done = file.file.fill(offset, view)
+    done = file.fill(offset, view)
     if done < len(view):
         raise ShardCorrupt(f"HDU {name}: ends at byte {offset + done}, expected {len(view) - done} more")
 
@@ -152,7 +135,7 @@ def _decode_rows(file: FitsFile, name: str, rows: npt.NDArray[np.int64], out: An
             hdu: Any = library[1]
             image = np.asarray(hdu.section[first:last])
         np.copyto(out, image[rows - first], casting="unsafe")
-    except UNDECODABLE as error:
+    except BROKEN_BYTES as error:
         raise ShardCorrupt(
             f"HDU {name}: expected an image that astropy can decode: {type(error).__name__}: {error}"
         ) from error

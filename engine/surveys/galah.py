@@ -20,9 +20,9 @@ from engine.errors import ShardCorrupt, ShardError
 from engine.spec import SurveySpec
 from engine.surveys.fits import opened
 from engine.surveys.fits_headers import Hdu, find_hdu
-from engine.surveys.star_files import Files, not_yet, with_files
+from engine.surveys.star_files import Files, with_files
 from engine.surveys.store import Store
-from engine.surveys.survey import Survey
+from engine.surveys.survey import Facts
 from engine.surveys.wcs import Spectrum, columns, image, ivar_of, number, wavelengths
 from engine.types import Arm, Column, Waves
 
@@ -112,7 +112,7 @@ FILES = Files(
 )
 
 GALAH = with_files(
-    Survey(
+    Facts(
         name="galah",
         title="GALAH DR3 spectra",
         reference="Buder et al. 2021, MNRAS 506, 150; Kos et al. 2017, MNRAS 464, 1259",
@@ -129,9 +129,6 @@ GALAH = with_files(
         arms=ARMS,
         frame="observed",
         medium="air",
-        list_shards=not_yet,
-        read=not_yet,
-        read_ids=not_yet,
     ),
     FILES,
 )

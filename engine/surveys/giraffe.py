@@ -24,9 +24,9 @@ from engine.errors import ShardCorrupt
 from engine.spec import SurveySpec
 from engine.surveys.fits import FitsFile, opened
 from engine.surveys.fits_headers import Hdu
-from engine.surveys.star_files import Files, not_yet, with_files
+from engine.surveys.star_files import Files, with_files
 from engine.surveys.store import Store
-from engine.surveys.survey import Survey
+from engine.surveys.survey import Facts
 from engine.surveys.wcs import (
     Spectrum,
     columns,
@@ -178,7 +178,7 @@ FILES = Files(
 )
 
 GIRAFFE = with_files(
-    Survey(
+    Facts(
         name="giraffe",
         title="VLT GIRAFFE spectra, setup HR15N",
         reference="ESO Science Data Products Standard; Gilmore et al. 2022, A&A 666, A120",
@@ -201,9 +201,6 @@ GIRAFFE = with_files(
         arms=(ARM,),
         frame="observed",
         medium="air",
-        list_shards=not_yet,
-        read=not_yet,
-        read_ids=not_yet,
     ),
     FILES,
 )

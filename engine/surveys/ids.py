@@ -16,10 +16,14 @@ from engine.surveys.pinned import once
 
 
 def check_selection(spec: SurveySpec, star_key: str) -> None:
-    """PlanError unless the selection is one that a survey without target classes can make."""
+    """PlanError unless the selection is one that a survey without target bits and classes can make.
+
+    A spec that says nothing selects every row.
+    """
     select = spec.select
-    if select.by == "spectype":
-        raise PlanError(f'survey.select.by: {spec.name} has no spectral classes; use "all" or "ids"')
+    if select.by in ("targets", "spectype") and "by" in select.model_fields_set:
+        lacking = {"targets": "target bits", "spectype": "spectral classes"}[select.by]
+        raise PlanError(f'survey.select.by: {spec.name} has no {lacking}; use "all" or "ids"')
     if select.by == "ids":
         listed_ids(select, star_key)
 

@@ -18,9 +18,9 @@ from engine.errors import ShardCorrupt
 from engine.spec import SurveySpec
 from engine.surveys.fits import opened
 from engine.surveys.fits_headers import find_hdu
-from engine.surveys.star_files import Files, not_yet, with_files
+from engine.surveys.star_files import Files, with_files
 from engine.surveys.store import Store
-from engine.surveys.survey import Survey
+from engine.surveys.survey import Facts
 from engine.surveys.wcs import Spectrum, columns, image, ivar_of, wavelengths
 from engine.types import Arm, Column, Waves
 
@@ -62,7 +62,7 @@ FILES = Files(
 )
 
 RAVE = with_files(
-    Survey(
+    Facts(
         name="rave",
         title="RAVE DR6 spectra",
         reference="Steinmetz et al. 2020, AJ 160, 82",
@@ -79,9 +79,6 @@ RAVE = with_files(
         arms=(ARM,),
         frame="rest",
         medium="air",
-        list_shards=not_yet,
-        read=not_yet,
-        read_ids=not_yet,
     ),
     FILES,
 )

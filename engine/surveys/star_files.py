@@ -6,7 +6,7 @@ follow from that here.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from engine.surveys.ids import check_selection, selected
 from engine.surveys.index import index_files
 from engine.surveys.index_cache import Finding
 from engine.surveys.store import Store, store_of
-from engine.surveys.survey import Survey
+from engine.surveys.survey import Facts, Survey
 from engine.types import Column, Member, Shard, Task
 
 
@@ -47,19 +47,14 @@ class Files:
     together: Callable[[str], str] | None = None
 
 
-def with_files(survey: Survey, files: Files) -> Survey:
+def with_files(facts: Facts, files: Files) -> Survey:
     """A survey whose three functions follow from how its files are read."""
-    return replace(
-        survey,
-        list_shards=partial(list_shards, survey.name, survey.star_key, files),
-        read=partial(read, survey.columns, survey.star_key, files),
-        read_ids=partial(read_ids, survey.columns, survey.star_key, files),
+    return Survey(
+        **{field.name: getattr(facts, field.name) for field in fields(facts)},
+        list_shards=partial(list_shards, facts.name, facts.star_key, files),
+        read=partial(read, facts.columns, facts.star_key, files),
+        read_ids=partial(read_ids, facts.columns, facts.star_key, files),
     )
-
-
-def not_yet(*_: Any) -> Any:
-    """Stands in for a survey's functions until `with_files` has made them."""
-    raise AssertionError("a survey of files needs with_files")
 
 
 def list_shards(name: str, star_key: str, files: Files, spec: SurveySpec) -> list[Shard]:

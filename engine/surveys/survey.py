@@ -12,14 +12,8 @@ from engine.types import Arm, Column, Shard, Spectrograph, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Survey:
-    """One survey, as data and functions.
-
-    `list_shards(spec)` finds the input files and never raises for a broken one: it becomes a Shard with
-    a `problem`. `read(spec, task)` gives the selected rows of a task, columns as in `columns`; a
-    ShardError when it cannot. `read_ids(spec, task)` gives the same rows without arrays, as far as they
-    can still be read, for the rows of a failed task.
-    """
+class Facts:
+    """What is known of a survey before any of its files is opened."""
 
     name: str
     title: str
@@ -31,9 +25,10 @@ class Survey:
     arms: tuple[Arm, ...]
     frame: Literal["observed", "rest"]
     medium: Literal["vacuum", "air"]
-    list_shards: Callable[[SurveySpec], Iterable[Shard]]
-    read: Callable[[SurveySpec, Task], pa.Table]
-    read_ids: Callable[[SurveySpec, Task], pa.Table]
+    follows: frozenset[Literal["rv", "spectra", "table"]] = frozenset()
+    """Which of these keys of [survey] its readers follow; the plan refuses the others (`keys.py`)."""
+    fills: frozenset[str] = frozenset()
+    """Photometry, parallax and extinction that its own files hold, by our names."""
     configure: "Callable[[SurveySpec], Survey] | None" = None
     """For a survey whose columns only the spec knows: the record for that spec."""
 
@@ -63,3 +58,18 @@ class Survey:
     def row_bytes(self) -> int:
         """Bytes of one spectrum's arrays."""
         return bytes_of(self.columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey(Facts):
+    """One survey, as data and functions.
+
+    `list_shards(spec)` finds the input files and never raises for a broken one: it becomes a Shard with
+    a `problem`. `read(spec, task)` gives the selected rows of a task, columns as in `columns`; a
+    ShardError when it cannot. `read_ids(spec, task)` gives the same rows without arrays, as far as they
+    can still be read, for the rows of a failed task.
+    """
+
+    list_shards: Callable[[SurveySpec], Iterable[Shard]]
+    read: Callable[[SurveySpec, Task], pa.Table]
+    read_ids: Callable[[SurveySpec, Task], pa.Table]

@@ -5,8 +5,7 @@ Data Products Standard: one row, each cell an array. One pixel per row is read a
 """
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy.typing as npt
 from engine.errors import ShardCorrupt
 from engine.surveys.fits import FitsFile, fill
 from engine.surveys.fits_headers import Hdu
-from engine.surveys.fits_tables import TABLE_TYPES
+from engine.surveys.fits_tables import places, read_table
 from engine.types import Arm, Doubles, Waves
 
 # What headers call a wavelength's unit, in small letters, and how many Angstrom it has.
@@ -85,28 +84,25 @@ def image(file: FitsFile, hdu: Hdu, limit: int) -> Doubles:
         raise ShardCorrupt(
             f"HDU {hdu.name}: shape {hdu.extent.shape}, expected a plain image of one dimension"
         )
-    stored = np.empty(_bounded(hdu, max(hdu.extent.shape), limit), hdu.extent.dtype)
-    fill(file, hdu.name, hdu.extent.offset, stored)
+    pixels = max(hdu.extent.shape)
+    _refuse_size(hdu, pixels, limit)
+    stored = np.empty(pixels, hdu.extent.dtype)
+    fill(file.file, hdu.name, hdu.extent.offset, stored)
     values = stored.astype(np.float64)
     return values + 2.0**31 if hdu.extent.dtype == ">u4" else values
 
 
 def table(file: FitsFile, hdu: Hdu, names: Sequence[str], limit: int) -> dict[str, Doubles]:
     """Those of the columns `names` that a table has, each flattened to float64 of at most `limit` pixels."""
-    found = {}
-    try:
-        layout = _layout(hdu)
-    except (TypeError, ValueError, KeyError, OverflowError) as error:
-        raise ShardCorrupt(f"HDU {hdu.name}: expected columns that fill its rows: {error}") from error
-    for name in names:
-        if name in layout:
-            found[name] = _column(file, hdu, layout[name], limit)
-    return found
+    found = read_table(file.file, hdu, dict.fromkeys(names, "iuf"), 0, hdu.rows, arrays=True)
+    for values in found.values():
+        _refuse_size(hdu, values.size, limit)
+    return {name: values.reshape(-1).astype(np.float64) for name, values in found.items()}
 
 
 def unit_of(hdu: Hdu, name: str) -> float:
     """Angstrom in one unit of a column of wavelengths."""
-    return _angstroms(hdu, f"TUNIT{_layout(hdu)[name].number}")
+    return _angstroms(hdu, f"TUNIT{places(hdu)[name].number}")
 
 
 def ivar_of(error_P: Doubles) -> Doubles:
@@ -164,60 +160,9 @@ def _checked(name: str, waves: Waves, spectrum: Spectrum) -> Spectrum:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Field:
-    """A column of a table: its TFIELDS number, first byte in a row, and numpy type in file order."""
-
-    number: int
-    offset: int
-    kind: np.dtype[Any]
-
-
-def _layout(hdu: Hdu) -> Mapping[str, _Field]:
-    """The columns of a binary table by name in capitals."""
-    layout: dict[str, _Field] = {}
-    offset = 0
-    for index in range(1, int(hdu.value("TFIELDS")) + 1):
-        kind = _kind(str(hdu.value(f"TFORM{index}")))
-        name = str(hdu.value(f"TTYPE{index}", "")).strip().upper()
-        layout.setdefault(name, _Field(number=index, offset=offset, kind=kind))
-        offset += kind.itemsize
-    if offset != hdu.value("NAXIS1"):
-        raise ValueError(f"they take {offset} bytes of {hdu.value('NAXIS1')}")
-    return layout
-
-
-def _kind(form: str) -> np.dtype[Any]:
-    if (parts := re.fullmatch(r"(\d*)([LXBIJKAEDCMPQ]).*", form)) is None:
-        raise ValueError(f"TFORM {form!r}")
-    count, code = int(parts[1] or 1), parts[2]
-    if code in "AX":
-        return np.dtype(f"V{count if code == 'A' else -(-count // 8)}")
-    return np.dtype((f">{TABLE_TYPES[code]}", (count,)))
-
-
-def _column(file: FitsFile, hdu: Hdu, column: _Field, limit: int) -> Doubles:
-    base = column.kind.base
-    if base.kind not in "iuf":
-        raise ShardCorrupt(
-            f"HDU {hdu.name}: column {column.number} is of {base}, expected arrays of plain numbers"
-        )
-    count = _bounded(hdu, hdu.rows * column.kind.itemsize // base.itemsize, limit)
-    width = int(hdu.value("NAXIS1"))
-    stored = np.empty(count, base)
-    parts = stored.reshape(hdu.rows, -1)
-    for row in range(hdu.rows):
-        fill(file, hdu.name, hdu.extent.offset + row * width + column.offset, parts[row])
-    scale, zero = (
-        number(hdu, f"{key}{column.number}", value) for key, value in (("TSCAL", 1.0), ("TZERO", 0.0))
-    )
-    return stored.astype(np.float64) * scale + zero
-
-
-def _bounded(hdu: Hdu, count: int, limit: int) -> int:
-    if not 2 <= count <= limit:
-        raise ShardCorrupt(f"HDU {hdu.name}: {count} pixels, expected 2 to {limit}")
-    return count
+def _refuse_size(hdu: Hdu, pixels: int, limit: int) -> None:
+    if not 2 <= pixels <= limit:
+        raise ShardCorrupt(f"HDU {hdu.name}: {pixels} pixels, expected 2 to {limit}")
 
 
 def _angstroms(hdu: Hdu, keyword: str) -> float:

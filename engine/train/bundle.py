@@ -1,7 +1,7 @@
 """train(spec): from a survey and a label table to a calibrated bundle."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +9,24 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from engine.auxiliary import given_names, open_tables
 from engine.errors import PlanError, SpecError
 from engine.models import MODELS
-from engine.models.architecture import Architecture, handshake
+from engine.models.architecture import Architecture, handshake, other_labels
 from engine.models.bundle import check_place, save_bundle
-from engine.models.card import Card, DerivedCard, LabelCard
-from engine.prepare.scale import fit_median_iqr
-from engine.spec import Frozen, TrainSpec
+from engine.models.card import Card, DerivedCard, LabelCard, LimitsCard, ThresholdCard
+from engine.spec import Frozen
+from engine.support import TrainingSet
 from engine.surveys import survey_of
 from engine.toml import complaints, strictly
 from engine.train.checks import check_stars
 from engine.train.dataset import PARTS, LabelledSpectra, OnShard, read_training_set
 from engine.train.loop import Epoch, fit, to_tensors
-from engine.train.subspace import fit_subspace
+from engine.train.losses import LOSSES
+from engine.train.remember import remember, remembered_arrays
+from engine.train.scalers import fit_scalers
+from engine.train.spec import TrainSpec
 from engine.train.validate import Fitted, derived_labels, judge
-
-# A pixel that fewer training stars have, at the ends of the grid after the shift to rest, is not used.
-RARE_PIXEL = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +52,15 @@ def train(
     """
     architecture, hyper = _architecture(spec)
     survey = survey_of(spec.survey)
-    handshake(architecture, survey.name, survey.spectrograph)
+    tables = open_tables(spec.auxiliary, survey.columns)
+    given = survey.fills.union(given_names(tables))
+    handshake(architecture, survey.name, survey.spectrograph, given)
     check_place(spec.bundle.out)
-    stars, counts = read_training_set(spec, survey, architecture, on_shard)
+    stars, counts = read_training_set(spec, survey, architecture, tables, on_shard)
     counts |= {part: int((stars.part_N == i).sum()) for i, part in enumerate(PARTS)}
     check_stars(spec, stars)
     fitted, history = _fit(spec, architecture, hyper, stars, on_epoch)
-    card = _card(spec, hyper, counts, history, judge(spec, fitted, stars))
-    card = card.model_copy(update={"support_threshold": fitted.subspace.threshold})
+    card = _card(spec, hyper, counts, history, fitted, judge(spec, fitted, stars))
     return TrainReport(
         bundle=spec.bundle.out,
         card=save_bundle(spec.bundle.out, card, _arrays(fitted)),
@@ -71,6 +73,8 @@ def _architecture(spec: TrainSpec) -> tuple[Architecture, Frozen]:
     if spec.model.name not in MODELS:
         raise PlanError(f"model.name: {spec.model.name!r} is unknown; known: {', '.join(MODELS)}")
     architecture = MODELS[spec.model.name]
+    if problem := other_labels(architecture, spec.labels.names):
+        raise PlanError(f"labels.names: {problem}")
     defaults = architecture.hyper
     try:
         return architecture, strictly(defaults.model_dump() | spec.model.hyper, type(defaults))
@@ -87,35 +91,38 @@ def _fit(
 ) -> tuple[Fitted, list[Epoch]]:
     """Scalers from the training stars alone, then the network."""
     training = stars.part("train")
-    pixel_scale = fit_median_iqr(training.flux_NP, training.ivar_NP > 0, least=1e-3, rare=RARE_PIXEL)
-    label_scale = fit_median_iqr(training.label_NL, training.known_NL, least=1e-6, rare=0.0)
+    scalers = fit_scalers(architecture, training)
     torch.manual_seed(spec.training.seed)
-    network = architecture.build(hyper, architecture.input.grid.pixels, len(spec.labels.names))
+    network = architecture.build(hyper, architecture.inputs, len(spec.labels.names))
     floor_L = np.array([spec.labels.error_floor.get(name, 0.0) for name in spec.labels.names], np.float32)
-    parts = (
-        to_tensors(part, pixel_scale, label_scale, floor_L) for part in (training, stars.part("validation"))
+    parts = (to_tensors(part, scalers, floor_L) for part in (training, stars.part("validation")))
+    loss = LOSSES[spec.training.loss or architecture.loss]
+    history = fit(
+        network,
+        *parts,
+        settings=spec.training,
+        loss=loss,
+        penalty=lambda weights: architecture.penalty(weights, hyper),
+        on_epoch=on_epoch,
     )
-    history = fit(network, *parts, settings=spec.training, on_epoch=on_epoch)
-    subspace = fit_subspace(training, stars.part("calibration"), pixel_scale)
     fitted = Fitted(
-        network=network.eval(), pixel_scale=pixel_scale, label_scale=label_scale, subspace=subspace
+        networks=(network.eval().requires_grad_(False),),
+        sampling=spec.sampling or architecture.sampling,
+        scalers=scalers,
+        known=TrainingSet(),
     )
-    return fitted, history
+    return replace(fitted, known=remember(architecture, fitted, stars)), history
 
 
 def _arrays(fitted: Fitted) -> dict[str, np.ndarray]:
-    weights = {f"network.0.{name}": value.numpy() for name, value in fitted.network.state_dict().items()}
-    support = {
-        name: getattr(fitted.subspace, f"{name}_{axes}")
-        for name, axes in (("mean", "P"), ("components", "MP"), ("scatter", "P"))
+    arrays = {
+        f"network.{member}.{name}": value.numpy()
+        for member, network in enumerate(fitted.networks)
+        for name, value in network.state_dict().items()
     }
-    weights |= {f"support.{name}": array for name, array in support.items()}
-    scalers = {"pixel": fitted.pixel_scale, "label": fitted.label_scale}
-    return weights | {
-        f"{name}.{part}": getattr(scaler, part)
-        for name, scaler in scalers.items()
-        for part in ("centre", "scale")
-    }
+    for name, scaler in (("input", fitted.scalers.inputs), ("label", fitted.scalers.labels)):
+        arrays |= {f"{name}.{part}": getattr(scaler, part) for part in ("centre", "scale")}
+    return arrays | remembered_arrays(fitted.known)
 
 
 def _card(
@@ -123,6 +130,7 @@ def _card(
     hyper: Frozen,
     counts: dict[str, int],
     history: list[Epoch],
+    fitted: Fitted,
     labels: tuple[LabelCard, ...],
 ) -> Card:
     best = min(history, key=lambda epoch: epoch.validation_loss)
@@ -130,7 +138,7 @@ def _card(
         "spec": spec.model_dump(mode="json", by_alias=True, exclude_none=True),
         "stars": counts,
         "best_epoch": best.number,
-        "validation_chi2": best.validation_loss,
+        "validation_loss": best.validation_loss,
     }
     return Card(
         name=spec.bundle.name,
@@ -138,11 +146,13 @@ def _card(
         hyper=hyper.model_dump(mode="json"),
         licence=spec.bundle.licence,
         lineage=lineage,
-        sampling=spec.sampling,
+        sampling=fitted.sampling,
         labels=labels,
         derived=tuple(
             DerivedCard(name=d.name, minuend=d.minuend, subtrahend=d.subtrahend)
             for d in derived_labels(spec.labels.names)
         ),
+        limits=tuple(LimitsCard(**asdict(limit)) for limit in fitted.known.limits),
+        thresholds={name: ThresholdCard(**asdict(limit)) for name, limit in fitted.known.thresholds.items()},
         weights_sha256="",
     )

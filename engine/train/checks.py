@@ -3,8 +3,8 @@
 import numpy as np
 
 from engine.errors import PlanError
-from engine.spec import TrainSpec
 from engine.train.dataset import PARTS, LabelledSpectra
+from engine.train.spec import TrainSpec
 from engine.train.validate import derived_labels, with_derived
 
 # With fewer stars of a label in a part, calibration and test say nothing of it.

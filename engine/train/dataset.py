@@ -1,20 +1,21 @@
 """Labelled spectra of a survey, cut and shared out by a hash of each star's id."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
-from engine.auxiliary import join, open_tables
+from engine.auxiliary import Table, join
 from engine.errors import PlanError, ShardError
 from engine.flags import DOUBTS, RowFacts
 from engine.models.architecture import Architecture
-from engine.spec import Cuts, Split, SurveySpec, TrainSpec
+from engine.spec import SurveySpec
 from engine.surveys.survey import Survey
 from engine.surveys.tasks import cut
 from engine.train.labels import Labels, read_labels
+from engine.train.spec import Cuts, Split, TrainSpec
 from engine.types import Bools, Floats, Normalised
 
 PARTS = ("train", "validation", "calibration", "test")
@@ -27,13 +28,15 @@ OnShard = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledSpectra:
-    """Normalised spectra with labels and the labels' own errors, shape (N, L).
+    """Normalised spectra, extras, labels and the labels' own errors, shape (N, L).
 
     `known_NL` is False where a label is missing; an error is 0 where the table gives none.
     """
 
     flux_NP: Floats
     ivar_NP: Floats
+    snr_N: Floats
+    extra_NE: Floats
     label_NL: Floats
     error_NL: Floats
     known_NL: Bools
@@ -52,14 +55,17 @@ class LabelledSpectra:
 
 
 def read_training_set(
-    spec: TrainSpec, survey: Survey, architecture: Architecture, on_shard: OnShard
+    spec: TrainSpec,
+    survey: Survey,
+    architecture: Architecture,
+    tables: Sequence[Table],
+    on_shard: OnShard,
 ) -> tuple[LabelledSpectra, dict[str, int]]:
     """The labelled spectra that pass the cuts, and how many spectra were left after each step.
 
     PlanError when nothing is left. Tasks that cannot be read are counted and passed over.
     """
     labels = read_labels(spec.labels, survey)
-    tables = open_tables(spec.auxiliary, survey.columns)
     shards = sorted(survey.list_shards(spec.survey), key=lambda shard: shard.path)
     counts = dict.fromkeys(STEPS, 0)
     parts = []
@@ -96,7 +102,8 @@ def _labelled(
     counts["without_doubts"] += int(trusted_N.sum())
     spectra, row_N = spectra.filter(pa.array(trusted_N)), row_N[trusted_N]
     normalised = architecture.normalise(spectra, survey.spectrograph, architecture.input)
-    good_N = _passes(normalised, spec.cuts)
+    extra_NE = architecture.beside(spectra).value_NE
+    good_N = _passes(normalised, spec.cuts) & ~np.isnan(extra_NE).any(axis=1)
     counts["after_cuts"] += int(good_N.sum())
     if not good_N.any():
         return []
@@ -106,6 +113,8 @@ def _labelled(
         LabelledSpectra(
             flux_NP=normalised.flux_NP[good_N],
             ivar_NP=normalised.ivar_NP[good_N],
+            snr_N=normalised.snr_N[good_N],
+            extra_NE=extra_NE[good_N],
             label_NL=value_NL,
             error_NL=error_NL,
             known_NL=np.isfinite(value_NL) & np.isfinite(error_NL),

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 
 from engine.columns import SCALARS, describe_label
 from engine.errors import PlanError
-from engine.spec import LabelTable
 from engine.surveys.survey import Survey
+from engine.train.spec import LabelTable
 from engine.types import Floats
 
 # What catalogs write for "no value" where they cannot write NULL.

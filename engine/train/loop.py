@@ -1,143 +1,180 @@
-"""One readable training loop in plain torch."""
+"""One readable training loop in plain torch, the same on one machine and on several."""
 
+import hashlib
+import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from engine.draw import Network, Output
 from engine.errors import RunError
-from engine.models.model import scale_inputs
-from engine.prepare.scale import Affine
-from engine.spec import Training
-from engine.train.dataset import LabelledSpectra
-from engine.types import Floats, Normalised
+from engine.train.augment import augmented
+from engine.train.checkpoint import Checkpoints
+from engine.train.losses import Loss
+from engine.train.schedule import advance, is_better, is_over, optimiser_of, schedule_of
+from engine.train.spec import Training
+from engine.train.state import Epoch, State
+from engine.train.tensors import Tensors
+from engine.train.together import ALONE, Together, share
+
+Penalty: TypeAlias = Callable[[Network], Tensor]
+OnEpoch: TypeAlias = Callable[[Epoch], None]
+ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """What one epoch reached: mean chi-square per known label on training and validation stars."""
+class Course:
+    """What one network learns from, and how. `member` is its place in an ensemble."""
 
-    number: int
-    train_loss: float
-    validation_loss: float
-    best: bool
+    train: Tensors
+    validation: Tensors
+    settings: Training
+    loss: Loss
+    penalty: Penalty
+    member: int = 0
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tensors:
-    """A part of the training set in the network's units; `sigma_NP` is each pixel's noise, 0 if missing."""
-
-    x_NP: Tensor
-    sigma_NP: Tensor
-    y_NL: Tensor
-    inverse_error_NL: Tensor
-
-
-def to_tensors(stars: LabelledSpectra, pixel_scale: Affine, label_scale: Affine, floor_L: Floats) -> Tensors:
-    """Scaled pixels, labels and weights: 1/error in units of the label's scale, 0 where a label is missing.
-
-    The floor joins the label's own error in quadrature, so that no star with a tiny formal error rules.
-    """
-    ivar_NP = stars.ivar_NP
-    sigma_NP = (
-        np.divide(1, np.sqrt(ivar_NP), out=np.zeros_like(ivar_NP), where=ivar_NP > 0) / pixel_scale.scale
-    )
-    weight_NL = np.where(stars.known_NL, label_scale.scale / np.hypot(stars.error_NL, floor_L), 0)
-    y_NL = np.where(stars.known_NL, label_scale.apply(stars.label_NL), 0)
-    inputs = scale_inputs(as_normalised(stars), pixel_scale)
-    return Tensors(
-        x_NP=torch.from_numpy(inputs.x_NP),
-        sigma_NP=torch.from_numpy(sigma_NP),
-        y_NL=torch.from_numpy(y_NL.astype(np.float32)),
-        inverse_error_NL=torch.from_numpy(weight_NL.astype(np.float32)),
-    )
-
-
-def as_normalised(stars: LabelledSpectra) -> Normalised:
-    """The spectra alone, as the model's preparation gives them."""
-    none_N = np.zeros(len(stars), np.int32)
-    good_N = (stars.ivar_NP > 0).mean(axis=1, dtype=np.float32)
-    return Normalised(
-        flux_NP=stars.flux_NP,
-        ivar_NP=stars.ivar_NP,
-        snr_N=np.zeros(len(stars), np.float32),
-        lit_fraction_N=good_N,
-        good_fraction_N=good_N,
-        nonfinite_N=none_N,
-        spikes_N=none_N,
-    )
-
-
-def chi2(predicted_NL: Tensor, y_NL: Tensor, inverse_error_NL: Tensor) -> Tensor:
-    """Mean over known labels of ((y - f) / sigma)², Lee et al. eq. 1 with missing labels masked."""
-    residual_NL = (predicted_NL - y_NL) * inverse_error_NL
-    return residual_NL.square().sum() / (inverse_error_NL > 0).sum().clamp(min=1)
+    def seed_of(self, epoch: int, what: str) -> int:
+        """The seed of an epoch's order, augmentation or dropout: nothing else decides its random numbers."""
+        key = f"{self.settings.seed}/{self.member}/{epoch}/{what}"
+        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
 
 
 def fit(
-    network: nn.Sequential,
-    train: Tensors,
-    validation: Tensors,
-    settings: Training,
-    on_epoch: Callable[[Epoch], None],
+    network: Network,
+    course: Course,
+    *,
+    on_epoch: OnEpoch,
+    checkpoints: Checkpoints | None = None,
+    together: Together = ALONE,
 ) -> list[Epoch]:
-    """Train in place and leave the weights of the best validation epoch; the history comes back.
+    """Train in place and leave the weights that the settings keep; the history comes back.
 
-    RunError when the loss is no longer a number.
+    With checkpoints it goes on where they end. The penalty counts in training alone: an epoch is as good as
+    its labels. RunError when the loss is no longer a number.
     """
-    generator = torch.Generator().manual_seed(settings.seed)
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    state = _start(network, course.settings)
+    if checkpoints is not None:
+        checkpoints.resume(state)
+    while not is_over(state.history, course.settings):
+        epoch = _epoch(state, course, together)
+        advance(state.schedule, epoch.validation_loss)
+        if epoch.best:
+            state.best = {name: value.clone() for name, value in network.state_dict().items()}
+        state.history.append(epoch)
+        if together.rank == 0:
+            if checkpoints is not None:
+                checkpoints.save(state)
+            on_epoch(epoch)
+    if course.settings.keep == "best":
+        network.load_state_dict(state.best)
+    return state.history
+
+
+def _start(network: Network, settings: Training) -> State:
+    optimiser = optimiser_of(network, settings)
+    return State(
+        network=network, optimiser=optimiser, schedule=schedule_of(optimiser, settings), best={}, history=[]
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
-    best_loss, best_state, history = float("inf"), network.state_dict(), []
-    for number in range(1, settings.epochs + 1):
-        train_loss = _one_epoch(network, train, optimiser, settings, generator)
-        schedule.step()
-        validation_loss = _loss(network, validation)
-        if not np.isfinite(train_loss + validation_loss):
-            raise RunError(f"the loss became NaN in epoch {number}; lower [training] learning_rate")
-        better = validation_loss < best_loss
-        if better:
-            best_loss = validation_loss
-            best_state = {name: value.clone() for name, value in network.state_dict().items()}
-        epoch = Epoch(number=number, train_loss=train_loss, validation_loss=validation_loss, best=better)
-        history.append(epoch)
-        on_epoch(epoch)
-    network.load_state_dict(best_state)
-    return history
 
 
-def _one_epoch(
-    network: nn.Sequential,
-    train: Tensors,
-    optimiser: torch.optim.Optimizer,
-    settings: Training,
-    generator: torch.Generator,
-) -> float:
-    network.train()
+def _epoch(state: State, course: Course, together: Together) -> Epoch:
+    """One pass over the training stars and a look at the validation stars."""
+    started, number = time.perf_counter(), len(state.history) + 1
+    learning_rate = state.optimiser.param_groups[0]["lr"]
+    train_loss = _pass(state, course, number, together)
+    reached = together.agree(_validate(state.network, course))
+    validation_loss, *scatter = reached.tolist()
+    if not np.isfinite(validation_loss):
+        raise RunError(_broken(number, "on validation stars"))
+    return Epoch(
+        number=number,
+        train_loss=train_loss,
+        validation_loss=validation_loss,
+        best=is_better(validation_loss, state.history, course.settings),
+        learning_rate=learning_rate,
+        scatter_L=tuple(scatter),
+        member=course.member,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _pass(state: State, course: Course, number: int, together: Together) -> float:
+    """Each batch once, in the epoch's own order; the mean loss comes back."""
+    network, stars, settings = state.network, course.train, course.settings
+    device = stars.x_NI.device
+    order = torch.Generator().manual_seed(course.seed_of(number, "order"))
+    extra = torch.Generator(device).manual_seed(course.seed_of(number, f"augmentation {together.rank}"))
     losses = []
-    for rows in torch.randperm(len(train.x_NP), generator=generator).split(settings.batch):
-        x_NP = train.x_NP[rows]
-        if settings.noise > 0:
-            x_NP = x_NP + _noise(train.sigma_NP[rows], settings.noise, generator)
-        loss = chi2(network(x_NP), train.y_NL[rows], train.inverse_error_NL[rows])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item() * len(rows))
-    return sum(losses) / len(train.x_NP)
+    network.train()
+    with _dropout(course.seed_of(number, f"dropout {together.rank}"), device):
+        batches = torch.randperm(len(stars), generator=order).split(settings.batch)
+        for count, batch in enumerate(batches, start=1):
+            rows, part = share(batch, together)
+            x_NI = augmented(stars, rows.to(device), settings, extra)
+            with _precision(settings, device):
+                value = part * _penalised(network, x_NI, rows.to(device), course)
+            state.optimiser.zero_grad()
+            value.backward()
+            loss = together.join(network, value.detach()).item()
+            if not np.isfinite(loss):
+                raise RunError(_broken(number, f"in batch {count} of {len(batches)}"))
+            state.optimiser.step()
+            losses.append(loss * len(batch))
+    return sum(losses) / len(stars)
 
 
-def _noise(sigma_NP: Tensor, most: float, generator: torch.Generator) -> Tensor:
-    """Extra noise per star: each pixel's own sigma times a factor uniform in [0, most]."""
-    factor_N1 = torch.rand((len(sigma_NP), 1), generator=generator) * most
-    return torch.randn(sigma_NP.shape, generator=generator).mul_(sigma_NP).mul_(factor_N1)
+def _penalised(network: Network, x_NI: Tensor, rows: Tensor, course: Course) -> Tensor:
+    """The loss of some training stars, and the network's penalty."""
+    value = course.loss(network(x_NI), course.train.y_NL[rows], course.train.inverse_error_NL[rows])
+    return value + course.penalty(network)
 
 
-def _loss(network: nn.Sequential, stars: Tensors) -> float:
+def _validate(network: Network, course: Course) -> Tensor:
+    """The loss on validation stars, then each label's scatter in its unit."""
+    stars = course.validation
     network.eval()
     with torch.inference_mode():
-        return chi2(network(stars.x_NP), stars.y_NL, stars.inverse_error_NL).item()
+        parts = [network(x_NI) for x_NI in stars.x_NI.split(ROWS_AT_ONCE)]
+        variances = [part.log_variance_NL for part in parts if part.log_variance_NL is not None]
+        output = Output(
+            torch.cat([part.value_NL for part in parts]), torch.cat(variances) if variances else None
+        )
+        loss = course.loss(output, stars.y_NL, stars.inverse_error_NL)
+        known_NL = stars.inverse_error_NL > 0
+        residual_NL = torch.where(known_NL, (output.value_NL - stars.y_NL).abs(), torch.nan)
+        scatter_L = 1.4826 * residual_NL.nanmedian(dim=0).values * stars.label_scale_L
+        return torch.cat([loss[None], scatter_L])
+
+
+def _broken(number: int, where: str) -> str:
+    return (
+        f"the loss became NaN or infinite {where}, in epoch {number}; lower [training] learning_rate. "
+        f"Epochs before are kept as they were"
+    )
+
+
+def _precision(settings: Training, device: torch.device) -> AbstractContextManager[object]:
+    """bfloat16 products where they are asked for and fast."""
+    mixed = settings.precision == "mixed" and device.type == "cuda"
+    return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
+
+
+class _dropout(AbstractContextManager[None]):  # noqa: N801
+    """Within it torch's own random numbers, which dropout takes, follow from a seed; then they are as before."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self._seed = seed
+        devices = [device.index or 0] if device.type == "cuda" else []
+        self._forked = torch.random.fork_rng(devices)
+
+    def __enter__(self) -> None:
+        self._forked.__enter__()
+        torch.manual_seed(self._seed)
+
+    def __exit__(self, *error: object) -> None:
+        self._forked.__exit__(*error)  # pyright: ignore

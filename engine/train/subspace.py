@@ -1,50 +1,45 @@
-"""The principal components of the training spectra, and how far held-out stars lie from them."""
+"""The principal components of the training spectra, and the spread around them."""
 
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from engine.models.model import finite_scale, scale_inputs
-from engine.prepare.scale import Affine
-from engine.support import Subspace, distance, residuals, weights
+from engine.models.model import finite_scale
+from engine.support import Subspace, residuals, weights
 from engine.train.dataset import LabelledSpectra
-from engine.train.loop import as_normalised
+from engine.train.scalers import Scalers, inputs_of
 from engine.types import Floats, Inputs
 
 COMPONENTS = 24
 MOST_STARS = 20_000
-FALSE_ALARMS = 0.01
 LEAST_SCATTER = 0.05
 BRIGHT_SHARE = 0.25
 
 
-def fit_subspace(training: LabelledSpectra, held_out: LabelledSpectra, pixel_scale: Affine) -> Subspace:
-    """Components and scatter from training stars, the threshold from held-out ones."""
-    inputs = scale_inputs(as_normalised(training.take(np.arange(len(training))[:MOST_STARS])), pixel_scale)
-    mean_P = inputs.x_NP.mean(axis=0)
-    components = min(COMPONENTS, len(inputs.x_NP) // 4)
+def fit_subspace(training: LabelledSpectra, scalers: Scalers) -> Subspace:
+    """Components and scatter of training stars."""
+    inputs = inputs_of(training.take(np.arange(len(training))[:MOST_STARS]), scalers)
+    x_NP = inputs.x_NI[:, : training.flux_NP.shape[1]]
+    mean_P = x_NP.mean(axis=0)
+    components = min(COMPONENTS, len(x_NP) // 4)
     torch.manual_seed(0)
-    _, _, basis_PM = torch.pca_lowrank(torch.from_numpy(inputs.x_NP - mean_P), q=components, center=False)
+    _, _, basis_PM = torch.pca_lowrank(torch.from_numpy(x_NP - mean_P), q=components, center=False)
     subspace = Subspace(
         mean_P=mean_P,
         components_MP=np.ascontiguousarray(basis_PM.numpy().T),
         scatter_P=np.full_like(mean_P, LEAST_SCATTER),
-        scale_P=finite_scale(pixel_scale),
-        threshold=np.inf,
+        scale_P=finite_scale(scalers.inputs)[: len(mean_P)],
     )
-    subspace = replace(subspace, scatter_P=_scatter(inputs, subspace))
-    chi2_N = distance(scale_inputs(as_normalised(held_out), pixel_scale), subspace)
-    return replace(subspace, threshold=float(np.nanquantile(chi2_N, 1 - FALSE_ALARMS)))
+    return replace(subspace, scatter_P=_scatter(inputs, x_NP, subspace))
 
 
-def _scatter(inputs: Inputs, subspace: Subspace) -> Floats:
+def _scatter(inputs: Inputs, x_NP: Floats, subspace: Subspace) -> Floats:
     """The spread around the components that noise does not explain, from the brightest quarter of the stars.
 
     In faint stars the noise hides it, and bright ones would then all look unlike the rest.
     """
-    weight_NP = weights(inputs, subspace)
-    residual_NP = residuals(inputs.x_NP, weight_NP, subspace.mean_P, subspace.components_MP)
+    residual_NP = residuals(x_NP, weights(inputs.spectra.ivar_NP, subspace), subspace)
     ivar_NP = inputs.spectra.ivar_NP * subspace.scale_P**2
     depth_N = np.median(ivar_NP, axis=1)
     bright_N = depth_N >= np.quantile(depth_N, 1 - BRIGHT_SHARE)

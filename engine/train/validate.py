@@ -1,34 +1,36 @@
 """What a trained network is worth: label ranges, calibrated errors, and a report on stars it never saw."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
-from torch import nn
+from scipy.special import ndtr
 
 from engine.columns import describe_label
-from engine.draw import draw, thin
-from engine.estimate import calibrate, estimate
-from engine.models.card import LabelCard
-from engine.models.model import scale_inputs
-from engine.prepare.scale import Affine
-from engine.spec import TrainSpec
-from engine.support import Subspace
-from engine.train.calibrate import coverage, fit_calibration
+from engine.draw import Network, bank_of, draw
+from engine.estimate import Labelling, calibrated, estimate
+from engine.models.card import CalibrationCard, LabelCard
+from engine.spec import Sampling
+from engine.support import TrainingSet
+from engine.train.calibrate import Residuals, coverage, fit_calibration
 from engine.train.dataset import LabelledSpectra
-from engine.train.loop import as_normalised
-from engine.types import Derived, Estimates, Floats, Label
+from engine.train.scalers import Scalers, inputs_of
+from engine.train.spec import TrainSpec
+from engine.types import Derived, Doubles, Estimates, Floats, Label
+
+TWO_SIGMA = 1.959963984540054
+TENTHS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """A trained network with its scalers."""
+    """Trained networks, the members of an ensemble, with their scalers and what they know of their stars."""
 
-    network: nn.Sequential
-    pixel_scale: Affine
-    label_scale: Affine
-    subspace: Subspace
+    networks: tuple[Network, ...]
+    sampling: Sampling
+    scalers: Scalers
+    known: TrainingSet
 
 
 def derived_labels(names: Sequence[str]) -> tuple[Derived, ...]:
@@ -49,16 +51,15 @@ def judge(spec: TrainSpec, fitted: Fitted, stars: LabelledSpectra) -> tuple[Labe
     """Range, calibration and test result of every label, derived ones included."""
     names = spec.labels.names
     derived = derived_labels(names)
-    training = stars.part("train")
-    truth_NL, known_NL, _ = with_derived(training, names, derived)
+    truth_NL, known_NL, _ = with_derived(stars.part("train"), names, derived)
     labels = [
         _label(name, truth_NL[known_NL[:, i], i])
         for i, name in enumerate((*names, *(d.name for d in derived)))
     ]
-    calibration = _residuals(spec, fitted, stars.part("calibration"), labels, derived)
-    labels = [replace(label, **_calibration(*part)) for label, part in zip(labels, calibration, strict=True)]
-    test = _residuals(spec, fitted, stars.part("test"), labels, derived)
-    return tuple(_label_card(label, *part) for label, part in zip(labels, test, strict=True))
+    fits = residuals(fitted, stars.part("calibration"), labels, derived)
+    labels = [replace(label, calibration=fit_calibration(fits[label.name])) for label in labels]
+    tests = residuals(fitted, stars.part("test"), labels, derived)
+    return tuple(_label_card(label, tests[label.name]) for label in labels)
 
 
 def _label(name: str, values: Floats) -> Label:
@@ -78,54 +79,61 @@ def with_derived(
     return np.hstack(label), np.hstack(known), np.hstack(error)
 
 
-def _residuals(
-    spec: TrainSpec,
-    fitted: Fitted,
-    stars: LabelledSpectra,
-    labels: Sequence[Label],
-    derived: Sequence[Derived],
-) -> list[tuple[Floats, Floats, Floats]]:
-    """Per label: residual, raw error and the label's own error, of the stars that have the label."""
-    found = _estimates(spec, fitted, stars, labels, derived)
-    truth_NL, known_NL, error_NL = with_derived(stars, spec.labels.names, derived)
-    residual_NL = found.centre_NL - truth_NL
-    return [
-        (residual_NL[known, i], found.model_NL[known, i], error_NL[known, i])
-        for i, known in enumerate(known_NL.T)
-    ]
+def residuals(
+    fitted: Fitted, stars: LabelledSpectra, labels: Sequence[Label], derived: Sequence[Derived]
+) -> dict[str, Residuals]:
+    """Per label: what the stars that have it show of its errors."""
+    names = [label.name for label in labels][: len(labels) - len(derived)]
+    found = _estimates(fitted, stars, [replace(label, calibration=None) for label in labels], derived)
+    truth_NL, known_NL, error_NL = with_derived(stars, names, derived)
+    return {
+        label.name: Residuals(
+            residual_N=(found.centre_NL - truth_NL)[known_N, i],
+            raw_N=found.total_NL[known_N, i],
+            label_error_N=error_NL[known_N, i],
+            snr_N=stars.snr_N[known_N],
+        )
+        for i, (label, known_N) in enumerate(zip(labels, known_NL.T, strict=True))
+    }
 
 
 def _estimates(
-    spec: TrainSpec,
-    fitted: Fitted,
-    stars: LabelledSpectra,
-    labels: Sequence[Label],
-    derived: Sequence[Derived],
+    fitted: Fitted, stars: LabelledSpectra, labels: Sequence[Label], derived: Sequence[Derived]
 ) -> Estimates:
     """The same draws that a run will use."""
-    inputs = scale_inputs(as_normalised(stars), fitted.pixel_scale)
-    bank = thin(fitted.network.requires_grad_(False), spec.sampling, torch.device("cpu"))
-    draws = draw((bank,), inputs)
-    return estimate(draws, inputs.usable_N, scale=fitted.label_scale, labels=labels, derived=derived)
+    inputs = inputs_of(stars, fitted.scalers)
+    banks = [bank_of(network, fitted.sampling, torch.device("cpu")) for network in fitted.networks]
+    labelling = Labelling(
+        scale=fitted.scalers.labels,
+        labels=tuple(labels),
+        derived=tuple(derived),
+        noise=fitted.sampling.noise,
+    )
+    return estimate(draw(banks, inputs), inputs.usable_N, inputs.spectra.snr_N, labelling)
 
 
-def _calibration(residual: Floats, raw: Floats, label_error: Floats) -> dict[str, float]:
-    scale, floor = fit_calibration(residual, raw, label_error)
-    return {"error_scale": scale, "error_floor": floor}
-
-
-def _label_card(label: Label, residual: Floats, raw: Floats, label_error: Floats) -> LabelCard:
-    total = np.hypot(calibrate(raw[:, None].astype(np.float64), [label])[:, 0], label_error)
+def _label_card(label: Label, found: Residuals) -> LabelCard:
+    fitted, residual_N = label.calibration, found.residual_N
+    assert fitted is not None
+    total_N = np.hypot(calibrated(found.raw_N, found.snr_N, fitted), found.label_error_N)
     return LabelCard(
         name=label.name,
         unit=label.unit,
         description=label.description,
         low=label.low,
         high=label.high,
-        error_scale=label.error_scale,
-        error_floor=label.error_floor,
-        test_bias=float(np.median(residual)),
-        test_scatter=float(1.4826 * np.median(np.abs(residual - np.median(residual)))),
-        test_coverage_raw=coverage(residual, raw),
-        test_coverage=coverage(residual, total),
+        calibration=CalibrationCard(**asdict(fitted)),
+        test_bias=float(np.median(residual_N)),
+        test_scatter=float(1.4826 * np.median(np.abs(residual_N - np.median(residual_N)))),
+        test_coverage_raw=coverage(residual_N, found.raw_N),
+        test_coverage=coverage(residual_N, total_N),
+        test_coverage_95=coverage(residual_N, TWO_SIGMA * total_N),
+        test_pit=tenths(residual_N, total_N),
     )
+
+
+def tenths(residual_N: Floats, total_N: Doubles) -> tuple[float, ...]:
+    """Shares of stars by tenths of what a Gaussian error says of the truth: the chance of a lesser one."""
+    below_N = ndtr(-residual_N / np.maximum(total_N, 1e-12))
+    counts, _ = np.histogram(below_N, bins=TENTHS, range=(0.0, 1.0))
+    return tuple(float(share) for share in counts / len(residual_N))

@@ -126,8 +126,9 @@ def _models(found: Guess) -> list[str]:
     able = []
     for name, architecture in MODELS.items():
         try:
-            handshake(architecture, found.survey.name, found.survey.spectrograph)
-            able.append(name)
+            handshake(architecture, found.survey.name, found.survey.spectrograph, architecture.needs)
+            more = set(architecture.needs) - found.survey.fills
+            able.append(f"{name} (with {', '.join(sorted(more))} joined)" if more else name)
         except PlanError:
             continue
     return able

@@ -49,7 +49,7 @@ def _draw(found: Guess, row: int, png: Path) -> None:
 def _model(found: Guess) -> Architecture | None:
     for architecture in MODELS.values():
         try:
-            handshake(architecture, found.survey.name, found.survey.spectrograph)
+            handshake(architecture, found.survey.name, found.survey.spectrograph, architecture.needs)
         except PlanError:
             continue
         return architecture

@@ -15,7 +15,7 @@ from catalogs.layout import Layout
 from catalogs.stage import Stage, open_run
 from engine.plan import Plan, make_plan
 from engine.runtime.ray_data import connect, execute_ray_data
-from engine.runtime.worker import read_batch, start_worker
+from engine.runtime.worker import read_batch, start_worker, work_of
 from engine.spec import Profile, RunSpec, Sampling
 from engine.types import Task
 from tests.bundles import write_bundle
@@ -103,10 +103,11 @@ def on_processes(plan: Plan, stage: Stage) -> Run:
 
 def one_process(plan: Plan, tasks: Sequence[Task], stage: Stage, barrier: Barrier, pipe: Connection) -> None:
     """The local loop over some tasks; sends when it began, when it ended, and its rows."""
-    worker = start_worker(plan.spec, plan.auxiliary, stage, torch.device("cpu"))
-    worker.label(read_batch(plan.spec, plan.auxiliary, tasks[0]), 0.0)
+    work = work_of(plan, Profile(runtime="local"))
+    worker = start_worker(work, stage, torch.device("cpu"))
+    worker.label(read_batch(work, tasks[0]), 0.0)
     barrier.wait()
     begin, rows = time.perf_counter(), 0
     for task in tasks[1:]:
-        rows += worker.label(read_batch(plan.spec, plan.auxiliary, task), 0.0).rows
+        rows += worker.label(read_batch(work, task), 0.0).rows
     pipe.send((begin, time.perf_counter(), rows))

@@ -2,15 +2,20 @@
 
 import re
 from collections.abc import Callable
-from pathlib import Path
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from itertools import count
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
 
-from engine.draw import draw, thin
+from engine.draw import Bank, Network, Output, bank_of, draw, keep_mask
 from engine.errors import PlanError
+from engine.flags import BY_NAME
 from engine.models import MODELS
 from engine.models.architecture import Architecture, handshake
 from engine.models.model import Model, load_model
@@ -18,13 +23,16 @@ from engine.prepare.gather import tensor
 from engine.route import infer
 from engine.simulate.surveys.table import TABLE_COLUMNS
 from engine.spec import Sampling, SurveySpec
+from engine.support import ABOVE, BELOW
 from engine.surveys import SURVEYS, survey_of
 from engine.surveys.survey import Survey
 from engine.types import Batch, Task
-from tests.bundles import write_bundle
-from tests.conftest import SAMPLING
+from tests.beside import COEFFICIENTS, with_beside, with_one
+from tests.bundles import HIGHEST, LOWEST, write_bundle
+from tests.inputs import inputs_of
 
 CPU = torch.device("cpu")
+MOST_ROWS = 40
 
 
 # A survey whose columns only the spec knows stands for itself by the table that is simulated.
@@ -38,13 +46,29 @@ RECORDS = {
 
 def feeds(survey: Survey, architecture: Architecture) -> bool:
     try:
-        handshake(architecture, survey.name, survey.spectrograph)
+        handshake(architecture, survey.name, survey.spectrograph, architecture.needs)
     except PlanError:
         return False
     return True
 
 
 PAIRS = [(m, s) for m in MODELS for s in SURVEYS if feeds(RECORDS[s], MODELS[m])]
+PAIRS_WITH_EXTRAS = [(m, s) for m, s in PAIRS if MODELS[m].extras]
+
+
+def test_every_model_can_be_fed_by_a_survey_and_every_survey_feeds_one() -> None:
+    assert {model for model, _ in PAIRS} == set(MODELS)
+    assert {survey for _, survey in PAIRS} == set(SURVEYS)
+
+
+# The architecture alone.
+
+
+@pytest.fixture(autouse=True, scope="module")
+def as_in_a_worker() -> None:
+    """Arithmetic on one thread: sums are taken in another order on several."""
+    torch.set_num_threads(1)
+    threadpool_limits(1)
 
 
 @pytest.fixture(params=MODELS)
@@ -52,9 +76,41 @@ def architecture(request: pytest.FixtureRequest) -> Architecture:
     return MODELS[request.param]
 
 
-def test_every_model_can_be_fed_by_a_survey_and_every_survey_feeds_one() -> None:
-    assert {model for model, _ in PAIRS} == set(MODELS)
-    assert {survey for _, survey in PAIRS} == set(SURVEYS)
+@pytest.fixture
+def network(architecture: Architecture) -> Network:
+    torch.manual_seed(4)
+    network = architecture.build(architecture.hyper, architecture.inputs, len(architecture.labels) or 3)
+    return network.eval().requires_grad_(False)
+
+
+def some(architecture: Architecture, rows: int) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(6).normal(size=(rows, architecture.inputs))).float()
+
+
+class Masked(nn.Module):
+    """The textbook's dropout: multiply by the mask, divide by 1 - p; the layer is how often one was asked."""
+
+    def __init__(self, dropout: float, sampling: Sampling, k: int, layers: "count[int]") -> None:
+        super().__init__()
+        self.dropout, self.sampling, self.k, self.layers = dropout, sampling, k, layers
+
+    def forward(self, value: Tensor) -> Tensor:
+        units = value[0].numel()
+        keep = keep_mask(self.sampling.seed, self.k, next(self.layers), units, self.dropout)
+        # (N, filters, pixels) count pixel by pixel, the filters of each one after another.
+        shape = value.shape[:0:-1]
+        factor = torch.from_numpy(keep).float().reshape(shape).permute(*reversed(range(len(shape))))
+        return value * factor / (1 - self.dropout)
+
+
+def masked(network: Network, sampling: Sampling, k: int) -> Network:
+    """The network with draw k's masks in the place of its dropouts."""
+    network, layers = deepcopy(network), count()
+    found = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Dropout)]
+    for name, module in found:
+        above, _, attribute = name.rpartition(".")
+        setattr(network.get_submodule(above), attribute, Masked(module.p, sampling, k, layers))
+    return network
 
 
 def test_it_is_registered_under_its_name_with_its_source(architecture: Architecture) -> None:
@@ -64,66 +120,149 @@ def test_it_is_registered_under_its_name_with_its_source(architecture: Architect
     assert architecture.reference
 
 
-def test_its_default_network_can_be_thinned_and_drawn(architecture: Architecture) -> None:
-    network = (
-        architecture.build(architecture.hyper, architecture.input.grid.pixels, 3).eval().requires_grad_(False)
-    )
-    bank = thin(network, Sampling(draws=2), CPU)
-    assert len(bank.thinned_K) == 2
+def test_its_draws_are_dropout_by_the_same_masks(architecture: Architecture, network: Network) -> None:
+    sampling, x_NI = Sampling(draws=3, seed=7), some(architecture, 6)
+    found = draw([bank_of(network, sampling, CPU)], inputs_of(x_NI.numpy(), x_NI.numpy()))
+    expected = [masked(network, sampling, k)(x_NI) for k in range(3)]
+    values = torch.stack([output.value_NL for output in expected])
+    np.testing.assert_allclose(found.value_KNL, values, rtol=1e-4, atol=2e-5)
+    assert found.value_KNL.std(axis=0).min() > 1e-4
+    if found.log_variance_KNL is not None:
+        variances = torch.stack([output.log_variance_NL for output in expected])
+        np.testing.assert_allclose(found.log_variance_KNL, variances, rtol=1e-4, atol=2e-5)
 
 
-@pytest.fixture(params=PAIRS, ids="-".join)
-def batch_and_model(
-    request: pytest.FixtureRequest, simulated: Callable[[str], SurveySpec], tmp_path: Path
-) -> tuple[Batch, Model, tuple[torch.nn.Sequential, ...]]:
-    """Forty rows of a simulated survey, and a random bundle of the model."""
+def test_members_alone_are_the_networks_as_they_were_trained(
+    architecture: Architecture, network: Network
+) -> None:
+    x_NI = some(architecture, 16)
+    expected: Output = network(x_NI)
+    # It does not matter that training left it with its dropouts on.
+    bank = bank_of(network.train(), Sampling(draws=0), CPU)
+    found = draw([bank], inputs_of(x_NI.numpy(), x_NI.numpy()))
+    np.testing.assert_array_equal(found.value_KNL, expected.value_NL[None])
+    assert expected.value_NL.shape == (16, len(architecture.labels) or 3)
+    if found.log_variance_KNL is not None:
+        np.testing.assert_array_equal(found.log_variance_KNL, expected.log_variance_NL[None])
+
+
+@pytest.mark.parametrize("draws", [0, 2])
+def test_a_stars_outputs_do_not_depend_on_its_place_in_the_batch(
+    architecture: Architecture, network: Network, draws: int
+) -> None:
+    bank, x_NI = bank_of(network, Sampling(draws=draws), CPU), some(architecture, 37).numpy()
+    order = np.random.default_rng(2).permutation(37)
+    straight, mixed = (draw([bank], inputs_of(x, x)) for x in (x_NI, x_NI[order]))
+    np.testing.assert_array_equal(mixed.value_KNL, straight.value_KNL[:, order])
+    np.testing.assert_array_equal(mixed.hidden_NH, straight.hidden_NH[order])
+    if straight.log_variance_KNL is not None:
+        np.testing.assert_array_equal(mixed.log_variance_KNL, straight.log_variance_KNL[:, order])
+
+
+def test_it_predicts_variances_if_its_loss_asks_for_them(
+    architecture: Architecture, network: Network
+) -> None:
+    bank, x_NI = bank_of(network, Sampling(draws=1), CPU), some(architecture, 2)
+    for output in (network(x_NI), bank.draws_K[0](bank.once(x_NI))):
+        assert (output.log_variance_NL is not None) == (architecture.loss == "robust")
+        assert output.log_variance_NL is None or output.log_variance_NL.shape == output.value_NL.shape
+
+
+def test_its_last_hidden_layer_is_a_row_per_star(architecture: Architecture, network: Network) -> None:
+    x_NI = some(architecture, 5)
+    hidden_NH = bank_of(network, Sampling(draws=1), CPU).hidden(x_NI)
+    assert hidden_NH.ndim == 2
+    assert len(hidden_NH) == 5
+    assert hidden_NH.shape[1] > 1
+    assert torch.isfinite(hidden_NH).all()
+    assert hidden_NH.std(dim=0).max() > 0
+
+
+# The model of a bundle, on spectra of a simulated survey.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Some rows of a survey with what the model needs beside, and a random bundle of it."""
+
+    batch: Batch
+    model: Model
+    banks: tuple[Bank, ...]
+
+    def labelled(self, spectra: pa.Table | None = None) -> pa.Table:
+        """Catalog rows of the batch, or of other spectra in its place."""
+        batch = self.batch if spectra is None else replace(self.batch, spectra=spectra)
+        return infer(batch, self.model, self.banks)
+
+    def labels(self, rows: pa.Table) -> np.ndarray:
+        """NaN where there is none, shape (N, L)."""
+        columns = [rows[label.name].fill_null(np.nan).to_numpy() for label in self.model.labels]
+        return np.stack(columns, axis=1)
+
+    def usable(self) -> int:
+        """The first row with a result."""
+        return int(self.model.prepare(self.batch.spectra).usable_N.argmax())
+
+
+@pytest.fixture(params=PAIRS, ids="-".join, scope="module")
+def case(
+    request: pytest.FixtureRequest,
+    simulated: Callable[[str], SurveySpec],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Case:
     name, survey_name = request.param
-    spec = simulated(survey_name)
+    spec, sampling = simulated(survey_name), default_sampling(MODELS[name])
     survey = survey_of(spec)
     shard = max(survey.list_shards(spec), key=lambda shard: shard.rows)
-    task = Task(task_id="forty", shard=shard, start=0, stop=min(40, shard.rows))
-    bundle = write_bundle(tmp_path / name, sampling=SAMPLING, architecture=name)
+    task = Task(task_id="some", shard=shard, start=0, stop=min(MOST_ROWS, shard.rows))
+    bundle = write_bundle(tmp_path_factory.mktemp("b") / name, sampling=sampling, architecture=name)
     model, networks = load_model(
-        bundle, keys=survey.keys, spectrograph=survey.spectrograph, sampling=SAMPLING
+        bundle, keys=survey.keys, spectrograph=survey.spectrograph, sampling=sampling
     )
-    return Batch(task=task, spectra=survey.read(spec, task)), model, networks
+    beside = (*model.architecture.needs, *model.architecture.wishes)
+    batch = Batch(task=task, spectra=with_beside(survey.read(spec, task), beside))
+    return Case(batch=batch, model=model, banks=tuple(bank_of(n, sampling, CPU) for n in networks))
 
 
-def labels_of(rows: pa.Table, model: Model) -> np.ndarray:
-    return np.stack([rows[label.name].fill_null(np.nan).to_numpy() for label in model.labels], axis=1)
+def default_sampling(architecture: Architecture) -> Sampling:
+    """The architecture's own, with few draws."""
+    return architecture.sampling.model_copy(update={"draws": min(architecture.sampling.draws, 3)})
 
 
-def test_the_same_rows_in_the_same_order_with_the_declared_columns(
-    batch_and_model: tuple[Batch, Model, tuple[torch.nn.Sequential, ...]],
-) -> None:
-    batch, model, networks = batch_and_model
-    rows = infer(batch, model, [thin(network, SAMPLING, CPU) for network in networks])
-    assert rows.column_names == [column.name for column in model.columns]
-    assert rows["row_in_shard"].to_pylist() == batch.spectra["row_in_shard"].to_pylist()
-    assert rows["ra"].to_pylist() == batch.spectra["ra"].to_pylist()
-    usable = model.prepare(batch.spectra).usable_N
-    assert usable.mean() > 0.5
-    assert (np.isfinite(labels_of(rows, model)) == usable[:, None]).all()
+with_extras = pytest.mark.parametrize("case", PAIRS_WITH_EXTRAS, indirect=True, ids="-".join)
 
 
-def test_permuting_rows_permutes_labels(
-    batch_and_model: tuple[Batch, Model, tuple[torch.nn.Sequential, ...]],
-) -> None:
-    batch, model, networks = batch_and_model
-    banks = [thin(network, SAMPLING, CPU) for network in networks]
-    order = np.random.default_rng(0).permutation(len(batch.spectra))
-    mixed = Batch(task=batch.task, spectra=batch.spectra.take(pa.array(order)))
-    straight, permuted = (labels_of(infer(b, model, banks), model) for b in (batch, mixed))
-    np.testing.assert_array_equal(permuted, straight[order])
+def test_the_same_rows_in_the_same_order_with_the_declared_columns(case: Case) -> None:
+    rows, spectra = case.labelled(), case.batch.spectra
+    assert rows.column_names == [column.name for column in case.model.columns]
+    assert rows["row_in_shard"].to_pylist() == spectra["row_in_shard"].to_pylist()
+    assert rows["ra"].to_pylist() == spectra["ra"].to_pylist()
+    usable_N = case.model.prepare(spectra).usable_N
+    assert usable_N.mean() > 0.5
+    assert (np.isfinite(case.labels(rows)) == usable_N[:, None]).all()
 
 
-def test_a_masked_pixel_cannot_change_a_label(
-    batch_and_model: tuple[Batch, Model, tuple[torch.nn.Sequential, ...]],
-) -> None:
-    batch, model, networks = batch_and_model
-    banks = [thin(network, SAMPLING, CPU) for network in networks]
-    spoilt = (spoil(batch.spectra, model, *garbage) for garbage in ((-1e5, 7.0), (3e4, 0.2)))
-    one, other = (infer(Batch(task=batch.task, spectra=spectra), model, banks) for spectra in spoilt)
+def test_a_task_that_could_not_be_read_has_the_same_columns_without_numbers(case: Case) -> None:
+    arrays = [f.name for f in case.batch.spectra.schema if isinstance(f.type, pa.FixedShapeTensorType)]
+    batch = replace(case.batch, spectra=case.batch.spectra.drop_columns(arrays), failure="gone")
+    rows = infer(batch, case.model, case.banks)
+    assert rows.schema == case.labelled().schema
+    assert np.isnan(case.labels(rows)).all()
+
+
+def test_permuting_rows_permutes_labels(case: Case) -> None:
+    order = np.random.default_rng(0).permutation(len(case.batch.spectra))
+    mixed = case.labelled(case.batch.spectra.take(pa.array(order)))
+    np.testing.assert_array_equal(case.labels(mixed), case.labels(case.labelled())[order])
+
+
+def test_a_label_does_not_depend_on_how_many_stars_are_labelled_with_it(case: Case) -> None:
+    assert case.labelled(case.batch.spectra.slice(2, 7)).equals(case.labelled().slice(2, 7))
+
+
+def test_a_masked_pixel_cannot_change_a_label(case: Case) -> None:
+    spoilt = (spoil(case.batch.spectra, case.model, *garbage) for garbage in ((-1e5, 7.0), (3e4, 0.2)))
+    one, other = (case.labelled(spectra) for spectra in spoilt)
     assert one.equals(other)
 
 
@@ -142,12 +281,52 @@ def spoil(spectra: pa.Table, model: Model, flux: float, ivar: float) -> pa.Table
     return spectra
 
 
-def test_what_the_network_sees_is_finite(
-    batch_and_model: tuple[Batch, Model, tuple[torch.nn.Sequential, ...]],
+def test_what_the_network_sees_is_finite(case: Case) -> None:
+    inputs = case.model.prepare(case.batch.spectra)
+    assert inputs.x_NI.shape == (len(case.batch.spectra), case.model.architecture.inputs)
+    assert inputs.x_NI.dtype == np.float32
+    assert np.isfinite(inputs.x_NI).all()
+    assert not inputs.x_NI[~inputs.usable_N].any()
+
+
+@with_extras
+def test_a_star_without_a_number_beside_has_no_result_and_its_neighbours_have_theirs(case: Case) -> None:
+    whole, row = case.labelled(), case.usable()
+    bits = BY_NAME["NO_RESULT"].value | BY_NAME["INPUT_MISSING"].value
+    for name in case.model.architecture.needs:
+        rows = case.labelled(with_one(case.batch.spectra, name, row, None))
+        assert rows["flags"][row].as_py() & bits == bits
+        assert np.isnan(case.labels(rows)[row]).all()
+        assert without(rows, row).equals(without(whole, row))
+
+
+@with_extras
+@pytest.mark.parametrize("absurd", [1e30, -1e30, float("inf"), -999.0])
+def test_an_absurd_number_beside_is_flagged_and_harms_no_other_star(case: Case, absurd: float) -> None:
+    whole, row = case.labelled(), case.usable()
+    bits = sum(BY_NAME[n].value for n in ("NO_RESULT", "INPUT_OUTSIDE_TRAINING", "PARALLAX_SATURATED"))
+    for name in case.model.architecture.needs:
+        if name not in COEFFICIENTS:
+            rows = case.labelled(with_one(case.batch.spectra, name, row, absurd))
+            assert rows["flags"][row].as_py() & bits
+            assert without(rows, row).equals(without(whole, row))
+
+
+@with_extras
+@pytest.mark.parametrize(("number", "side"), [(2 * LOWEST, BELOW), (2 * HIGHEST, ABOVE)])
+def test_a_number_beside_that_is_out_of_range_is_flagged_by_its_side(
+    case: Case, number: float, side: int
 ) -> None:
-    batch, model, networks = batch_and_model
-    inputs = model.prepare(batch.spectra)
-    assert np.isfinite(inputs.x_NP).all()
-    assert not inputs.x_NP[~inputs.usable_N].any()
-    draws = draw([thin(network, SAMPLING, CPU) for network in networks], inputs)
-    assert draws.value_KNL.shape[:2] == (SAMPLING.draws, len(batch.spectra))
+    row, bit = case.usable(), BY_NAME["INPUT_OUTSIDE_TRAINING"].value
+    assert not np.any(case.labelled()["flags"].to_numpy() & bit)
+    for extra in case.model.architecture.extras:
+        if extra.limited:
+            name = extra.name.removeprefix("absolute_")
+            rows = case.labelled(with_one(case.batch.spectra, name, row, number))
+            expected = np.where(np.arange(len(rows)) == row, side, 0)
+            np.testing.assert_array_equal(rows[f"flag_{extra.name}"].to_numpy(), expected)
+            assert rows["flags"][row].as_py() & bit
+
+
+def without(rows: pa.Table, row: int) -> pa.Table:
+    return pa.concat_tables([rows.slice(0, row), rows.slice(row + 1)]).combine_chunks()

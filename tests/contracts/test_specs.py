@@ -6,9 +6,10 @@ import pytest
 
 from engine.columns import describe_label
 from engine.models import MODELS
-from engine.spec import Profile, RunSpec, TrainSpec
+from engine.spec import Profile, RunSpec
 from engine.surveys import SURVEYS
 from engine.toml import load
+from engine.train.spec import TrainSpec
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,10 +13,13 @@ import pytest
 
 from engine.columns import schema
 from engine.errors import PlanError, ShardError
+from engine.plan import make_plan
 from engine.prepare.gather import tensor
 from engine.simulate import SIMULATORS
-from engine.spec import SurveySpec
+from engine.simulate.surveys.table import TABLE_COLUMNS
+from engine.spec import RunSpec, SurveySpec
 from engine.surveys import SURVEYS, survey_of
+from engine.surveys.keys import REMEDIES
 from engine.surveys.survey import Survey
 from engine.types import Basis, Grid, Shard, Task, Waves
 
@@ -213,3 +216,59 @@ def test_a_file_that_changed_since_the_plan_is_refused(
 def test_a_folder_without_its_files_is_a_plan_error(survey: Survey, spec: SurveySpec, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=str(tmp_path)):
         list(survey.list_shards(elsewhere(spec, tmp_path)))
+
+
+def spec_with(name: str, **sections: object) -> SurveySpec:
+    """A spec that says no more than a survey needs, and these sections."""
+    own = {"table": TABLE_COLUMNS} if name == "table" else {}
+    return SurveySpec.model_validate({"name": name, "root": ".", **own, **sections})
+
+
+# What each key can say; whatever it is, a survey that does not follow the key must not be given it.
+SAID: dict[str, list[object]] = {
+    "rv": [{"from": source} for source in ("rvtab", "redrock", "table", "none")],
+    "spectra": ["coadds", "visits"],
+    "table": [TABLE_COLUMNS],
+}
+
+
+def test_every_key_of_a_survey_is_needed_followed_by_all_or_declared() -> None:
+    needed_or_followed_by_all = {"name", "root", "select", "storage"}
+    assert set(SurveySpec.model_fields) == needed_or_followed_by_all | set(REMEDIES)
+    assert set(SAID) == set(REMEDIES)
+
+
+@pytest.mark.parametrize("name", SURVEYS)
+@pytest.mark.parametrize("key", REMEDIES)
+def test_a_key_that_a_survey_does_not_follow_is_refused(name: str, key: str) -> None:
+    for value in SAID[key]:
+        given = spec_with(name, **{key: value})
+        if key in SURVEYS[name].follows:
+            assert survey_of(given).name == name
+            continue
+        with pytest.raises(PlanError, match=rf"survey\.{key}: the survey {name} does not use it; .*remove"):
+            survey_of(given)
+
+
+@pytest.mark.parametrize("name", SURVEYS)
+def test_what_could_not_count_anywhere_is_refused(name: str) -> None:
+    sha256 = "0" * 64
+    for sections, message in (
+        ({"storage": {"anonymous": True}}, r"survey\.storage: .*remove it"),
+        ({"select": {"by": "all", "sha256": sha256}}, r"survey\.select\.sha256: .*remove it"),
+    ):
+        with pytest.raises(PlanError, match=message):
+            survey_of(spec_with(name, **sections))
+
+
+@pytest.mark.parametrize("name", sorted(SURVEYS.keys() - {"desi"}))
+@pytest.mark.parametrize("by", ["targets", "spectype"])
+def test_classes_that_a_survey_does_not_have_cannot_be_selected(name: str, by: str) -> None:
+    spec = spec_with(name, select={"by": by})
+    with pytest.raises(PlanError, match=rf"survey\.select\.by: {name} has no .*; use"):
+        list(survey_of(spec).list_shards(spec))
+
+
+def test_a_plan_checks_the_keys(run_spec: Callable[..., RunSpec]) -> None:
+    with pytest.raises(PlanError, match=r"survey\.spectra: the survey desi"):
+        make_plan(run_spec(survey={"spectra": "visits"}))

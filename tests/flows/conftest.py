@@ -7,8 +7,8 @@ from unittest.mock import Mock
 import pytest
 
 from engine.simulate import simulate_desi
-from engine.spec import TrainSpec
 from engine.train import TrainReport, train
+from engine.train.spec import TrainSpec
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from catalogs import open_catalog, verify
 from engine.plan import make_plan
 from engine.simulate import SIMULATORS
 from engine.simulate.surveys.table import TABLE_COLUMNS
-from engine.spec import Profile, RunSpec, SurveySpec, TrainSpec
+from engine.spec import Profile, RunSpec, SurveySpec
 from engine.train import train
+from engine.train.spec import TrainSpec
 from jobs.run import run
 
 LABELS = ("teff", "logg", "fe_h")

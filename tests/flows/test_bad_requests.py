@@ -52,10 +52,10 @@ def test_another_list_of_ids_or_velocities_is_another_plan(
 def test_a_bundle_that_cannot_tell_strange_spectra_is_warned_of(
     run_spec: Callable[..., RunSpec], bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = "no support_threshold: which spectra are UNLIKE_TRAINING cannot be told"
+    words = "no threshold of support_chi2: which spectra are UNLIKE_TRAINING cannot be told"
     card = load_card(bundle)
-    for threshold, warned in ((None, True), (2.0, False)):
-        able = card.model_copy(update={"support_threshold": threshold})
+    for thresholds, warned in (({}, True), ({"support_chi2": 2.0}, False)):
+        able = card.model_copy(update={"thresholds": thresholds})
         monkeypatch.setattr(planning, "load_card", lambda _, able=able: able)
         assert any(words in warning for warning in make_plan(run_spec()).warnings) is warned
 
@@ -94,15 +94,15 @@ def test_a_model_whose_inputs_the_survey_lacks_is_refused_by_name() -> None:
     with pytest.raises(
         PlanError, match=r"blue cannot feed model desi_mlp_4: spectra span 3600-5800 A in steps"
     ):
-        handshake(model, "blue", blue_only)
+        handshake(model, "blue", blue_only, columns=())
     coarse = (Arm(name="all", grid=Grid(start=3600, step=4.0, pixels=1600)),)
     with pytest.raises(PlanError, match=r"in steps of 4.00 A, the model wants .* in steps of 0.80 A"):
-        handshake(model, "coarse", Spectrograph(arms=coarse, frame="observed", medium="vacuum"))
+        handshake(model, "coarse", Spectrograph(arms=coarse, frame="observed", medium="vacuum"), columns=())
     coefficients = (Arm(name="bp", grid=Basis(pixels=55)),)
     with pytest.raises(PlanError, match="coefficients of basis functions, the model wants spectra"):
-        handshake(model, "xp", Spectrograph(arms=coefficients, frame="rest", medium="vacuum"))
+        handshake(model, "xp", Spectrograph(arms=coefficients, frame="rest", medium="vacuum"), columns=())
     in_air = Spectrograph(arms=desi.arms, frame="observed", medium="air")
-    handshake(model, "airy", in_air)
+    handshake(model, "airy", in_air, columns=())
 
 
 def test_an_unknown_survey_and_an_empty_folder_are_refused(

@@ -79,8 +79,11 @@ def catalog(abundant: Abundant, spec_file: Path) -> Path:
 
 
 def test_every_command_has_help_with_an_example(abundant: Abundant) -> None:
-    commands = "commit demo explain flags inspect models plan query run simulate surveys train verify"
-    names = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    commands = "baseline commit demo explain flags import inspect models plan query run simulate surveys"
+    commands += " train verify"
+    names = [
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    ]
     assert sorted(names) == commands.split()
     for name in names:
         shown = abundant(name, "--help")

@@ -76,7 +76,7 @@ def test_listing_twice_asks_for_no_object(server: Server) -> None:
     first = tasks_of(spec)
     server.reset()
     assert tasks_of(spec) == first
-    assert {path for _, path in server.requests} == {"/survey", "/survey/"} & {p for _, p in server.requests}
+    assert {path for _, path in server.requests} <= {"/survey", "/survey/"}
 
 
 def test_a_task_moves_little_more_than_its_images(server: Server, few: Path) -> None:

@@ -80,6 +80,15 @@ def test_another_root_and_another_profile_give_the_same_bytes(
 
 
 @pytest.mark.ray
+@pytest.mark.parametrize("runtime", ["local", "ray_data"])
+def test_preparing_with_the_read_gives_the_same_bytes(
+    ray_session: None, run_spec: Callable[..., RunSpec], undisturbed: dict[str, str], runtime: str
+) -> None:
+    profile = Profile.model_validate({"runtime": runtime, "actors": 2, "prepare": "read"})
+    assert fingerprint(run(make_plan(run_spec()), profile).catalog) == undisturbed
+
+
+@pytest.mark.ray
 @pytest.mark.parametrize("actors", [1, 2])
 def test_ray_gives_the_bytes_of_the_local_loop(
     ray_session: None, run_spec: Callable[..., RunSpec], undisturbed: dict[str, str], actors: int

@@ -4,7 +4,7 @@ DESI has flows of its own. A network that learns from spectra which its reader o
 alike would not notice; so some bundles also run on another survey of the same light.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.models import MODELS
-from engine.models.architecture import handshake
+from engine.models.architecture import Architecture, handshake
 from engine.simulate import SIMULATORS
-from engine.spec import RunSpec, SurveySpec, TrainSpec
+from engine.spec import Auxiliary, RunSpec, SurveySpec
 from engine.surveys import survey_of
 from engine.toml import load
+from engine.train.spec import TrainSpec
 from tests.flows.catalogs import has
 from tests.flows.small_bundles import LESSONS, agreement, labelled, small_bundle
 
@@ -147,6 +148,12 @@ def test_examples_cover_every_survey_and_feed_their_models() -> None:
     asked = [load(path, RunSpec) for path in (JOBS / "infer").glob("*.toml")]
     assert {spec.survey.name for spec in asked} == set(SIMULATORS)
     for spec in lessons:
-        handshake(taught[spec.bundle.out.name], spec.survey.name, survey_of(spec.survey).spectrograph)
+        _feeds(spec.survey, taught[spec.bundle.out.name], spec.auxiliary)
     for spec in asked:
-        handshake(taught[spec.model.bundle.name], spec.survey.name, survey_of(spec.survey).spectrograph)
+        _feeds(spec.survey, taught[spec.model.bundle.name], spec.auxiliary)
+
+
+def _feeds(spec: SurveySpec, model: Architecture, tables: Sequence[Auxiliary]) -> None:
+    survey = survey_of(spec)
+    joined = [name for table in tables for name in table.columns]
+    handshake(model, spec.name, survey.spectrograph, survey.fills.union(joined))

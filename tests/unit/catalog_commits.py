@@ -8,12 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from catalogs.layout import Layout
-from tests.unit.catalog_rows import (
-    layout,
-    publish,
-    staged,
-    tasks,
-)
+from tests.unit.catalog_rows import layout, publish, staged, tasks
 
 TASKS = tasks(6, 150)
 NAMES = tuple(TASKS)

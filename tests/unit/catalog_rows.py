@@ -12,7 +12,8 @@ from catalogs.commit import Mapper, commit
 from catalogs.layout import Layout, Product
 from catalogs.report import CommitReport
 from catalogs.stage import Stage, open_run
-from engine.columns import catalog_columns, describe_label, healpix29, schema
+from engine.columns import catalog_columns, describe_label, schema
+from engine.positions import healpix29
 from engine.types import Column, Label, Shard, Task
 
 PLAN = "ab" * 32

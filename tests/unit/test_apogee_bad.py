@@ -187,7 +187,7 @@ MWMS: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "other format": (
         lambda path: (write_mwm(path, apo=[ROW]), _card(path, "TFORM1", "TFORM1  = '9E'", number=2)),
-        "expected the same",
+        "expected columns that fill its rows",
     ),
     "cut": (lambda path: (write_mwm(path, apo=[ROW]), _cut(path, 60_000)), "truncated"),
 }

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from engine.auxiliary import open_tables
 from engine.auxiliary.cache import cache_folder, made_once
 from engine.auxiliary.content import content_sha256
-from engine.columns import AUXILIARY, PARALLAX_ZERO_POINT
+from engine.auxiliary.inputs import AUXILIARY, PARALLAX_ZERO_POINT
 from engine.errors import PlanError
 from tests.unit.auxiliary_tables import BIG, COLUMNS, asked, csv_file, fits, folder, parquet
 

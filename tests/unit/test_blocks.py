@@ -1,7 +1,9 @@
 """A task travels through Ray Data as one row, whatever it holds."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -10,6 +12,7 @@ from engine.runtime.blocks import pack, pack_outcome, unpack, unpack_outcome
 from engine.spec import SurveySpec
 from engine.surveys import SURVEYS
 from engine.types import Batch, Receipt, Task
+from tests.inputs import inputs_of
 
 
 @pytest.fixture
@@ -29,6 +32,18 @@ def test_what_goes_in_comes_out_without_a_copy(batch: Batch) -> None:
     assert seconds > 0
     flux = batch.spectra["flux_b"].chunk(0).storage.flatten().buffers()[1]
     assert again.spectra["flux_b"].chunk(0).storage.flatten().buffers()[1].address == flux.address
+
+
+def test_prepared_inputs_travel_instead_of_pixels(batch: Batch) -> None:
+    x_NI = np.random.default_rng(0).normal(size=(len(batch.spectra), 30)).astype(np.float32)
+    prepared = replace(batch, inputs=inputs_of(x_NI, np.abs(x_NI)))
+    again, _ = unpack(pack(prepared, started=0.0))
+    assert again.inputs is not None
+    np.testing.assert_array_equal(again.inputs.x_NI, x_NI)
+    np.testing.assert_array_equal(again.inputs.spectra.ivar_NP, np.abs(x_NI))
+    assert again.inputs.extras.value_NE.shape == (len(x_NI), 0)
+    assert "flux_b" not in again.spectra.column_names
+    assert again.spectra["targetid"].equals(batch.spectra["targetid"])
 
 
 @pytest.mark.parametrize("failure", [None, "ShardCorrupt: no longer FITS"])

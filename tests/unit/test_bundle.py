@@ -13,6 +13,7 @@ import tomli_w
 from engine.errors import BundleError
 from engine.models import bundle as bundles
 from engine.models.bundle import CARD, WEIGHTS, load_card, save_bundle
+from engine.models.card import LimitsCard
 from engine.models.model import load_model
 from engine.surveys import SURVEYS
 from tests.bundles import write_bundle
@@ -24,7 +25,8 @@ PIXELS = 7781
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bundle(tmp_path_factory.mktemp("whole") / "b", sampling=SAMPLING, support_threshold=2.0)
+    folder = tmp_path_factory.mktemp("whole") / "b"
+    return write_bundle(folder, sampling=SAMPLING, support_threshold=2.0, members=2)
 
 
 @pytest.fixture
@@ -62,13 +64,17 @@ def test_a_bundle_comes_back_as_it_was_written(copy: Path) -> None:
     ("old", "new"),
     [
         ("low = 4960.0", "low = 4000.0"),
-        ("error_scale = 2.0", "error_scale = 1.0"),
-        ("error_floor = 40.0", "error_floor = 4.0"),
+        (r"snr = \[\s*1\.0", "snr = [10.0"),
+        (r"scale = \[\s*2\.0", "scale = [1.0"),
+        (r"floor = \[\s*40\.0", "floor = [4.0"),
         ('name = "fe_h"(.*)name = "mg_h"', r'name = "mg_h"\1name = "fe_h"'),
         ('activation = "relu"', 'activation = "gelu"'),
         ("dropout = 0.1", "dropout = 0.2"),
-        ("support_threshold = 2.0\n", ""),
+        ("support_chi2 = 2.0\n", ""),
+        ("support_chi2 = 2.0", "support_chi2 = 3.0"),
+        ("members = 2", "members = 1"),
         ("seed = 3", "seed = 4"),
+        ('noise = "exact"', 'noise = "astronn"'),
         ('weights = "random"', 'weights = "fitted"'),
     ],
 )
@@ -109,9 +115,18 @@ def test_weights_that_do_not_name_their_card_or_are_no_safetensors_are_refused(c
         ("low = 4960.0", "low = 9000.0", r"labels\.0\.high: .*above low, 9000"),
         ("low = 4960.0", "low = nan", r"labels\.0\.low: .*finite"),
         ("high = 5440.0", "high = inf", r"labels\.0\.high: .*finite"),
-        ("error_scale = 2.0", "error_scale = -2.0", r"error_scale: .*greater than 0"),
-        ("error_floor = 40.0", "error_floor = -1.0", r"error_floor: .*greater than or equal to 0"),
-        ("error_floor = 40.0\n", "", "error_scale and error_floor come together"),
+        (r"scale = \[\s*2\.0", "scale = [-2.0", r"calibration\.scale\.0: .*greater than 0"),
+        (r"scale = \[\s*2\.0", "scale = [inf", r"calibration\.scale\.0: .*finite"),
+        (r"floor = \[\s*40\.0", "floor = [-1.0", r"calibration\.floor\.0: .*greater than or equal to 0"),
+        (r"floor = \[\s*40\.0,\s*\]\n", "", r"calibration\.floor"),
+        (r"floor = \[\s*40\.0,", "floor = [40.0, 41.0,", "snr, scale and floor must be equally many"),
+        (r"snr = \[\s*1\.0", "snr = [0.0", r"calibration\.snr\.0: .*greater than 0"),
+        (r"snr = \[\s*1\.0,\s*\]", "snr = []", r"calibration\.snr: .*at least 1"),
+        (
+            r"snr = \[.*?floor = \[.*?\]",
+            "snr = [9.0, 9.0]\nscale = [1.0, 1.0]\nfloor = [0.0, 0.0]",
+            "snr must ascend",
+        ),
         ('unit = "K"', 'unit = "eV"', "(?i)this program has teff in 'K'"),
         ('name = "teff"', 'name = "colour"', "label 'colour' is unknown"),
         ('name = "fe_h"', 'name = "mg_h"', "mg_h is there twice"),
@@ -119,8 +134,11 @@ def test_weights_that_do_not_name_their_card_or_are_no_safetensors_are_refused(c
         ('name = "mg_fe"(.*)name = "mg_fe"', r'name = "mg_fe"\1name = "si_fe"', "the last of the labels"),
         ('minuend = "mg_h"', 'minuend = "fe_h"', "difference of two of"),
         ('minuend = "mg_h"', 'minuend = "mg_fe"', "difference of two of"),
-        ("support_threshold = 2.0", "support_threshold = 0.0", r"support_threshold: .*greater than 0"),
-        ("members = 1", "members = 0", r"members: .*greater than 0"),
+        ("support_chi2 = 2.0", "support_chi2 = 0.0", r"thresholds\.support_chi2.*greater than 0"),
+        ("support_chi2 = 2.0", "support_chi2 = nan", r"thresholds\.support_chi2.*finite"),
+        (r"limits = \[\]", 'limits = [{ name = "a", low = 2.0, high = 1.0 }]', "not be below low, 2"),
+        (r"limits = \[\]", 'limits = [{ name = "a", low = nan, high = 1.0 }]', r"limits\.0\.low: .*finite"),
+        ("members = 2", "members = 0", r"members: .*greater than 0"),
     ],
 )
 def test_a_card_that_cannot_be_true_is_refused_by_key(copy: Path, old: str, new: str, message: str) -> None:
@@ -145,15 +163,17 @@ def value(name: str, number: float) -> Callable[[Arrays], Arrays]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (without("pixel.scale"), rf"pixel\.scale is missing, expected shape \({PIXELS}\)"),
+        (without("input.scale"), rf"input\.scale is missing, expected shape \({PIXELS}\)"),
         (
-            without("network.0.0.weight"),
-            rf"network\.0\.0\.weight is missing, expected shape \(32, {PIXELS}\)",
+            without("network.0.layers.0.weight"),
+            rf"network\.0\.layers\.0\.weight is missing, expected shape \(32, {PIXELS}\)",
         ),
         (without("support.mean"), r"support\.mean is missing"),
-        (lambda a: a | {"network.1.0.bias": a["label.scale"]}, r"network\.1\.0\.bias is unknown"),
+        (without("network.1.layers.12.bias"), r"network\.1\.layers\.12\.bias is missing"),
+        (lambda a: a | {"network.2.bias": a["label.scale"]}, r"network\.2\.bias is unknown"),
+        (lambda a: a | {"support.label_centre": a["label.scale"]}, r"support\.label_centre is unknown"),
         (
-            lambda a: a | {"pixel.centre": a["pixel.centre"][:-1]},
+            lambda a: a | {"input.centre": a["input.centre"][:-1]},
             rf"has shape \(7780\), expected \({PIXELS}\)",
         ),
         (lambda a: a | {"label.scale": a["label.scale"][None]}, r"has shape \(1, 4\), expected \(4\)"),
@@ -163,16 +183,16 @@ def value(name: str, number: float) -> Callable[[Arrays], Arrays]:
         ),
         (lambda a: a | {"support.scatter": a["support.scatter"][:5]}, r"support\.scatter has shape \(5\)"),
         (
-            lambda a: a | {"network.0.0.bias": a["network.0.0.bias"].astype(np.int32)},
-            r"not float32 \(F32\): network\.0\.0\.bias \(I32\)",
+            lambda a: a | {"network.0.layers.0.bias": a["network.0.layers.0.bias"].astype(np.int32)},
+            r"not float32 \(F32\): network\.0\.layers\.0\.bias \(I32\)",
         ),
-        (lambda a: a | {"pixel.scale": a["pixel.scale"].astype(np.float64)}, r"pixel\.scale \(F64\)"),
+        (lambda a: a | {"input.scale": a["input.scale"].astype(np.float64)}, r"input\.scale \(F64\)"),
         (value("label.scale", 0.0), r"label\.scale has 1 of 4 values that are not finite and above 0"),
         (value("label.scale", -1.0), r"label\.scale has 1 of 4"),
         (value("label.scale", np.inf), r"label\.scale has 1 of 4"),
-        (value("pixel.scale", np.nan), r"pixel\.scale has 1 of 7781 values that are not above 0"),
-        (value("pixel.scale", 0.0), r"pixel\.scale has 1 of 7781"),
-        (value("network.0.0.weight", np.nan), r"network\.0\.0\.weight has 1 of"),
+        (value("input.scale", np.nan), r"input\.scale has 1 of 7781 values that are not above 0"),
+        (value("input.scale", 0.0), r"input\.scale has 1 of 7781"),
+        (value("network.0.layers.0.weight", np.nan), r"network\.0\.layers\.0\.weight has 1 of"),
         (value("support.mean", np.inf), r"support\.mean has 1 of"),
         (value("support.scatter", -0.1), r"support\.scatter has 1 of"),
     ],
@@ -185,17 +205,36 @@ def test_arrays_that_do_not_fit_the_card_are_refused_by_name(
 
 
 def test_a_pixel_that_the_model_does_not_use_has_an_infinite_scale(whole: Path, tmp_path: Path) -> None:
-    read(rewritten(whole, tmp_path / "other", value("pixel.scale", np.inf)))
+    read(rewritten(whole, tmp_path / "other", value("input.scale", np.inf)))
 
 
 def test_a_model_that_uses_no_pixel_is_refused(whole: Path, tmp_path: Path) -> None:
     def blind(arrays: Arrays) -> Arrays:
-        return arrays | {"pixel.scale": np.full_like(arrays["pixel.scale"], np.inf)}
+        return arrays | {"input.scale": np.full_like(arrays["input.scale"], np.inf)}
 
     with pytest.raises(
-        BundleError, match=r"pixel\.scale has 7781 of 7781 values .* finite for the pixels in"
+        BundleError, match=r"input\.scale has 7781 of 7781 values .* finite for the inputs in"
     ):
         read(rewritten(whole, tmp_path / "other", blind))
+
+
+def test_limits_of_what_the_model_does_not_take_are_refused(whole: Path, tmp_path: Path) -> None:
+    limits = (LimitsCard(name="phot_g_mean_mag", low=8.0, high=16.0),)
+    card = load_card(whole).model_copy(update={"limits": limits})
+    save_bundle(tmp_path / "b", card, safetensors.numpy.load_file(whole / WEIGHTS))
+    with pytest.raises(BundleError, match="limits of phot_g_mean_mag, which desi_mlp_4 does not take"):
+        read(tmp_path / "b")
+
+
+def test_every_member_of_an_ensemble_has_weights_of_its_own(whole: Path) -> None:
+    desi, arrays = SURVEYS["desi"], safetensors.numpy.load_file(whole / WEIGHTS)
+    _, networks = load_model(whole, keys=desi.keys, spectrograph=desi.spectrograph, sampling=SAMPLING)
+    firsts = [network.state_dict()["layers.0.weight"].numpy() for network in networks]
+    assert len(firsts) == 2
+    assert (firsts[0] != firsts[1]).any()
+    for member, first in enumerate(firsts):
+        np.testing.assert_array_equal(first, arrays[f"network.{member}.layers.0.weight"])
+    assert not any(network.training for network in networks)
 
 
 def test_hyper_parameters_that_the_network_does_not_know_are_named(whole: Path, tmp_path: Path) -> None:

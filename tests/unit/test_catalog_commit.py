@@ -17,28 +17,10 @@ from catalogs.layout import Layout
 from catalogs.stage import receipts
 from engine.columns import schema
 from engine.errors import CommitError, PlanError
-from tests.unit.catalog_commits import NAMES, TASKS, multiset, published_bytes, undisturbed
-from tests.unit.catalog_rows import (
-    COLUMNS,
-    Rows,
-    layout,
-    publish,
-    staged,
-    stars,
-    table,
-    tasks,
-)
+from tests.unit.catalog_commits import NAMES, TASKS, multiset, published_bytes
+from tests.unit.catalog_rows import COLUMNS, Rows, layout, publish, staged, stars, table, tasks
 
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    return undisturbed(tmp_path_factory.mktemp("reference"))
-
-
-@pytest.fixture(autouse=True)
-def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two staged files at a time, so that a partition has several sources."""
-    monkeypatch.setattr("catalogs.groups.GROUP_FILES", 2)
+pytestmark = pytest.mark.usefixtures("small_groups")
 
 
 def test_every_staged_row_is_published_once_and_nothing_else(tmp_path: Path) -> None:

@@ -15,19 +15,10 @@ import catalogs.commit
 from catalogs.layout import Layout, staged_bytes
 from catalogs.stage import receipts
 from engine.errors import CommitError, PlanError
-from tests.unit.catalog_commits import NAMES, TASKS, Crash, crashing, published_bytes, undisturbed
+from tests.unit.catalog_commits import NAMES, TASKS, Crash, crashing, published_bytes
 from tests.unit.catalog_rows import layout, publish, staged, tasks
 
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    return undisturbed(tmp_path_factory.mktemp("reference"))
-
-
-@pytest.fixture(autouse=True)
-def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two staged files at a time."""
-    monkeypatch.setattr("catalogs.groups.GROUP_FILES", 2)
+pytestmark = pytest.mark.usefixtures("small_groups")
 
 
 def flip(path: Path, place: int = 200) -> None:

@@ -12,25 +12,9 @@ from catalogs.groups import GROUP_FILES, group
 from catalogs.layout import BLOOM_COLUMNS, Layout
 from catalogs.pixels import Tally, align, slots
 from catalogs.stage import receipts
-from tests.unit.catalog_commits import undisturbed
-from tests.unit.catalog_rows import (
-    FIRST_ID,
-    KEY_NAMES,
-    layout,
-    staged,
-    tasks,
-)
+from tests.unit.catalog_rows import FIRST_ID, KEY_NAMES, layout, staged, tasks
 
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    return undisturbed(tmp_path_factory.mktemp("reference"))
-
-
-@pytest.fixture(autouse=True)
-def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two staged files at a time, so that a partition has several sources."""
-    monkeypatch.setattr("catalogs.groups.GROUP_FILES", 2)
+pytestmark = pytest.mark.usefixtures("small_groups")
 
 
 def test_hats_and_lsdb_accept_the_catalog(reference: Layout) -> None:

@@ -7,20 +7,9 @@ import pytest
 
 from engine.errors import CommitError
 from tests.unit.catalog_commits import NAMES, TASKS
-from tests.unit.catalog_rows import (
-    FIRST_ID,
-    layout,
-    publish,
-    staged,
-    stars,
-    tasks,
-)
+from tests.unit.catalog_rows import FIRST_ID, layout, publish, staged, stars, tasks
 
-
-@pytest.fixture(autouse=True)
-def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two staged files at a time, so that a partition has several sources."""
-    monkeypatch.setattr("catalogs.groups.GROUP_FILES", 2)
+pytestmark = pytest.mark.usefixtures("small_groups")
 
 
 def test_missing_receipts_are_listed(tmp_path: Path) -> None:

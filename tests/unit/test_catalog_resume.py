@@ -10,24 +10,10 @@ import pytest
 import catalogs.commit
 from catalogs.layout import Layout
 from engine.errors import CommitError
-from tests.unit.catalog_commits import NAMES, TASKS, Crash, crashing, published_bytes, undisturbed
-from tests.unit.catalog_rows import (
-    layout,
-    publish,
-    staged,
-    stars,
-)
+from tests.unit.catalog_commits import NAMES, TASKS, Crash, crashing, published_bytes
+from tests.unit.catalog_rows import layout, publish, staged, stars
 
-
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    return undisturbed(tmp_path_factory.mktemp("reference"))
-
-
-@pytest.fixture(autouse=True)
-def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two staged files at a time, so that a partition has several sources."""
-    monkeypatch.setattr("catalogs.groups.GROUP_FILES", 2)
+pytestmark = pytest.mark.usefixtures("small_groups")
 
 
 @pytest.mark.parametrize("after", [0, 2])
@@ -46,7 +32,15 @@ def test_a_crash_in_any_map_is_resumed_to_the_same_bytes(
 
 @pytest.mark.parametrize(
     "function",
-    ["align", "write_atomic", "write_derived", "write_manifest", "write_properties", "verify", "_publish"],
+    [
+        "align",
+        "write_atomic",
+        "write_derived",
+        "write_manifest",
+        "write_properties",
+        "verify_one",
+        "_publish",
+    ],
 )
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_crash_between_steps_is_resumed_to_the_same_bytes(

@@ -16,15 +16,10 @@ from engine.surveys.fingerprint import BLOCK_BYTES, BLOCKS, fingerprint
 from engine.types import Shard
 from tests.unit.desi_files import DesiFile, survey_spec, tasks_of, write_redrock
 
+pytestmark = pytest.mark.usefixtures("cache")
+
 FIRST = 39633297352951412
 NAME, BESIDE = "coadd-main-dark-1.fits", "redrock-main-dark-1.fits"
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("ABUNDANT_CACHE", str(folder))
-    return folder
 
 
 @pytest.fixture

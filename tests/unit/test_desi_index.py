@@ -21,12 +21,7 @@ from engine.surveys.store import Entry, Folder
 from engine.types import Shard, Task
 from tests.unit.desi_files import ARMS, DesiFile, read_all, survey_spec, tasks_of
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("ABUNDANT_CACHE", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

@@ -18,13 +18,10 @@ from engine.surveys.desi.layout import IMAGES
 from engine.types import Task
 from tests.unit.desi_files import DesiFile, array, read_all, survey_spec, tasks_of, write_redrock
 
+pytestmark = pytest.mark.usefixtures("cache")
+
 HEALPIX_PATH = "healpix/sv3/bright/103/10378/coadd-sv3-bright-10378.fits"
 TILE_PATH = "tiles/cumulative/80613/20210324/coadd-4-80613-thru20210324.fits"
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ABUNDANT_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="module")

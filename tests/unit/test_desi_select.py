@@ -13,12 +13,9 @@ from engine.errors import PlanError, ShardUnavailable
 from engine.surveys.desi import DESI
 from tests.unit.desi_files import DesiFile, read_all, survey_spec, tasks_of, write_redrock
 
+pytestmark = pytest.mark.usefixtures("cache")
+
 FIRST = 39633297352951412
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ABUNDANT_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 def chosen(root: Path, **select: object) -> list[int]:

@@ -14,14 +14,11 @@ from engine.errors import PlanError, ShardCorrupt, ShardUnavailable
 from engine.surveys.desi import DESI
 from tests.unit.desi_files import DesiFile, read_all, survey_spec, write_redrock
 
+pytestmark = pytest.mark.usefixtures("cache")
+
 C = 299792.458
 FIRST = 39633297352951412
 NAME = "coadd-main-dark-7.fits"
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ABUNDANT_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 def rvtab(path: Path, **columns: Any) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """Direct reads give what fitsio and astropy give; what is broken is named."""
 
 import gzip
+import io
 import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import fitsio
 import numpy as np
@@ -13,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import ShardCorrupt, ShardUnavailable
-from engine.surveys import fits
+from engine.surveys import fits, fits_tables
 from engine.surveys.fits import named, opened, read_rows
+from engine.surveys.fits_headers import alone_in_a_file, find_hdu
 from engine.surveys.fits_tables import read_table
 from engine.surveys.store import Folder, folder
 from engine.types import Extent
@@ -106,11 +110,11 @@ def test_table_equals_fitsio(tmp_path: Path) -> None:
     fitsio.write(str(path), table, extname="T")
     with opened(Folder(path.parent), path.name) as file:
         hdu = next(hdu for hdu in file.walk() if hdu.name == "T")
-        ours = read_table(file, hdu, {"U": "i", "ID": "i", "NAME": "U", "ABSENT": "i"}, 1, 3)
-        with pytest.raises(ShardCorrupt, match="VECTOR is float64, expected kind"):
-            read_table(file, hdu, {"VECTOR": "f"}, 1, 3)
+        ours = read_table(file.file, hdu, {"U": "i", "ID": "i", "NAME": "U", "ABSENT": "i"}, 1, 3)
+        with pytest.raises(ShardCorrupt, match=r"VECTOR: cells of shape \(2,\), expected \(\)"):
+            read_table(file.file, hdu, {"VECTOR": "f"}, 1, 3)
         with pytest.raises(ShardCorrupt, match="column S is int16, expected kind 'U'"):
-            read_table(file, hdu, {"S": "U"}, 1, 3)
+            read_table(file.file, hdu, {"S": "U"}, 1, 3)
     assert set(ours) == {"U", "ID", "NAME"}
     assert ours["ID"].tolist() == [-5, 0]
     assert ours["ID"].dtype == np.dtype("=i8")
@@ -118,7 +122,7 @@ def test_table_equals_fitsio(tmp_path: Path) -> None:
     assert ours["U"].tolist() == [1, 2]
 
 
-def test_scaled_images_go_through_fitsio(tmp_path: Path) -> None:
+def test_scaled_images_go_through_astropy(tmp_path: Path) -> None:
     stored = astropy_fits.ImageHDU(np.arange(6, dtype=np.int16).reshape(2, 3), name="X")
     stored.header["BSCALE"], stored.header["BZERO"] = 0.5, 1.0
     path = tmp_path / "scaled.fits"
@@ -198,13 +202,61 @@ def test_table_that_makes_no_sense(path: Path) -> None:
     with opened(Folder(path.parent), path.name) as file:
         hdu = next(hdu for hdu in file.walk() if hdu.name == "FIBERMAP")
         with pytest.raises(ShardCorrupt, match="expected rows 0 to 99"):
-            read_table(file, hdu, {"TARGETID": "i"}, 0, 99)
-        hdu.cards["TFORM1"] = "'Y'"  # type: ignore[index]
-        with pytest.raises(ShardCorrupt, match="TFORM 'Y'"):
-            read_table(file, hdu, {"TARGETID": "i"}, 0, 1)
-        hdu.cards["TFORM1"] = "'J'"  # type: ignore[index]
-        with pytest.raises(ShardCorrupt, match="they take"):
-            read_table(file, hdu, {"TARGETID": "i"}, 0, 1)
+            read_table(file.file, hdu, {"TARGETID": "i"}, 0, 99)
+        for card, value, message in (
+            ("TFORM1", "'Y'", "TFORM1 = 'Y'"),
+            ("TFORM1", "'J'", "they take"),
+            ("TFORM1", "'999999999E'", "expected shorter cells"),
+            ("TFORM1", "'99999999999A'", "expected the format"),
+            ("TFORM1", "'999999999A'", "they take"),
+            ("TSCAL1", "'x'", "TSCAL = 'x'"),
+            ("TFIELDS", "'x'", "TFIELDS = 'x', expected 1 to 999"),
+            ("TFIELDS", "1000", "TFIELDS = 1000"),
+        ):
+            changed = replace(hdu, cards={**hdu.cards, card: value})
+            with pytest.raises(ShardCorrupt, match=message):
+                read_table(file.file, changed, {"TARGETID": "i"}, 0, 1)
+
+
+def cells(path: Path, wanted: dict[str, str], cards: dict[str, str], *columns: Any) -> dict[str, Any]:
+    """What a table of two rows gives, arrays included, once some cards of its header are others."""
+    made = astropy_fits.BinTableHDU.from_columns(columns)
+    astropy_fits.HDUList([astropy_fits.PrimaryHDU(), made]).writeto(path)
+    with opened(Folder(path.parent), path.name) as file:
+        _, hdu = file.walk()
+        changed = replace(hdu, cards={**hdu.cards, **cards})
+        return read_table(file.file, changed, wanted, 0, 2, arrays=True)
+
+
+FLUX = astropy_fits.Column(name="FLUX", format="3E", array=np.arange(6.0).reshape(2, 3))
+OTHER = astropy_fits.Column(name="OTHER", format="J", array=[1, 2])
+
+
+def test_arrays_columns_of_one_name_and_cells_without_width(tmp_path: Path) -> None:
+    cards = {"TTYPE2": "'FLUX'", "TFIELDS": "4", "TTYPE3": "'EMPTY'", "TFORM3": "'0A'", "TFORM4": "'0J'"}
+    cards |= {"TTYPE4": "'NONE'"}
+    found = cells(tmp_path / "a.fits", {"EMPTY": "U", "FLUX": "f", "NONE": "i"}, cards, FLUX, OTHER)
+    assert found["FLUX"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert found["EMPTY"].tolist() == ["", ""]
+    assert found["NONE"].shape == (2, 0)
+
+
+def test_rows_of_no_bytes_are_refused_however_many(tmp_path: Path) -> None:
+    with pytest.raises(ShardCorrupt, match="they take 0 bytes"):
+        cells(tmp_path / "a.fits", {"OTHER": "i"}, {"TFORM1": "'0J'", "NAXIS1": "0"}, OTHER)
+
+
+def test_more_bytes_than_any_survey_has_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fits_tables, "MOST_BYTES", 100)
+    with opened(Folder(path.parent), path.name) as file:
+        hdu = next(hdu for hdu in file.walk() if hdu.name == "FIBERMAP")
+        with pytest.raises(ShardCorrupt, match=f"bytes in {ROWS} rows, expected 100 at most"):
+            read_table(file.file, hdu, {"TARGETID": "i"}, 0, ROWS)
+
+
+def test_floats_that_are_shifted_stay_floats(tmp_path: Path) -> None:
+    found = cells(tmp_path / "a.fits", {"FLUX": "f"}, {"TZERO1": "5", "TSCAL1": "1"}, FLUX)
+    assert found["FLUX"].tolist() == [[5, 6, 7], [8, 9, 10]]
 
 
 def test_what_cannot_be_reached(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,3 +285,18 @@ def test_compressed_image_that_cannot_be_decoded(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ShardCorrupt, match="B_MASK"):
         image(path, "B_MASK", [0, 1], np.int32)
+
+
+def test_a_compressed_image_is_decoded_beside_a_broken_header(tmp_path: Path) -> None:
+    mask = np.arange(2 * 2751, dtype=np.int32).reshape(2, -1)
+    path = DesiFile(rows=2, mask_kind="compressed", images={"B_MASK": mask}).write(tmp_path / "coadd-x.fits")
+    content = path.read_bytes()
+    place = content.index(b"GCOUNT  =", content.index(b"'FIBERMAP'"))
+    path.write_bytes(content[:place] + b"GCOUNT  = 'x'".ljust(80) + content[place + 80 :])
+    with astropy_fits.open(path) as library, pytest.raises(TypeError):
+        library["B_MASK"]
+    with opened(Folder(path.parent), path.name) as file:
+        alone = alone_in_a_file(file.file.fetch, find_hdu(file.walk(), "B_MASK"))
+    with astropy_fits.open(io.BytesIO(alone)) as library:
+        assert np.array_equal(library[1].data, mask)
+    assert np.array_equal(image(path, "B_MASK", [0, 1], np.int32), mask)

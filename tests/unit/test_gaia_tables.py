@@ -226,6 +226,14 @@ def test_arrays_outside_of_the_heap_are_no_missing_ones(tmp_path: Path, count: i
         table.read({"flux": 2401}, 0, 1)
 
 
+def test_rows_of_no_width_are_refused(tmp_path: Path) -> None:
+    content = FORMS["variable.fits"](rvs_columns(2))
+    at = content.index(b"NAXIS1  =", content.index(b"XTENSION")) + 10
+    path = put(tmp_path, "a.fits", content[:at] + b"%20d" % 0 + content[at + 20 :])
+    with opened(Folder(tmp_path), path.name) as table, pytest.raises(ShardCorrupt, match="header is broken"):
+        table.read({"source_id": "id"}, 0, 2)
+
+
 def test_a_votable_that_promises_too_many_rows_takes_no_memory(tmp_path: Path) -> None:
     promise = FORMS["text.xml"](rvs_columns(2)).replace(b"<TABLE", b'<TABLE nrows="90000000000"', 1)
     path = put(tmp_path, "a.xml", promise)

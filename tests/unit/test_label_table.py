@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import PlanError
-from engine.spec import LabelTable
 from engine.surveys import SURVEYS
 from engine.train.labels import Labels, read_labels
+from engine.train.spec import LabelTable
 
 IDS = [2**53 + 1, 2**53 + 3, 7]
 

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from engine.errors import SpecError
 from engine.models.card import Card
-from engine.spec import Profile, RunSpec, TrainSpec
+from engine.spec import Profile, RunSpec
 from engine.toml import complaints, load
+from engine.train.spec import TrainSpec
 
 GOOD = """
 [survey]

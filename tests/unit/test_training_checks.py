@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from engine.errors import PlanError
-from engine.spec import TrainSpec
 from engine.train.checks import check_stars
 from engine.train.dataset import PARTS, LabelledSpectra
+from engine.train.spec import TrainSpec
 from engine.train.validate import derived_labels
 
 NAMES = ["teff", "mg_h", "fe_h"]
@@ -33,6 +33,8 @@ def stars(per_part: int = 100) -> LabelledSpectra:
     return LabelledSpectra(
         flux_NP=nothing,
         ivar_NP=nothing,
+        snr_N=np.full(rows, 50, np.float32),
+        extra_NE=nothing[:, :0],
         label_NL=label_NL,
         error_NL=np.zeros_like(label_NL),
         known_NL=np.ones_like(label_NL, bool),

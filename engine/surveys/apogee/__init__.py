@@ -7,9 +7,9 @@ from engine.surveys.apogee.names import ANY_STAR_FILE, VISIT_FILE, base_name, st
 from engine.surveys.apogee.star import count_aspcap, count_star, read_aspcap, read_star
 from engine.surveys.apogee.visit import read_visit
 from engine.surveys.assemble import Found
-from engine.surveys.star_files import Files, not_yet, with_files
+from engine.surveys.star_files import Files, with_files
 from engine.surveys.store import Store
-from engine.surveys.survey import Survey
+from engine.surveys.survey import Facts
 
 # By the kind of file that a name begins with: how to count its spectra, and how to read them.
 KINDS = {
@@ -36,7 +36,7 @@ def _kind(name: str) -> str:
 
 
 APOGEE = with_files(
-    Survey(
+    Facts(
         name="apogee",
         title="APOGEE: spectra of a star at rest, combined or visit by visit",
         reference="https://www.sdss.org/dr17/irspec/spectra/",
@@ -51,9 +51,7 @@ APOGEE = with_files(
         arms=ARMS,
         frame="rest",
         medium="vacuum",
-        list_shards=not_yet,
-        read=not_yet,
-        read_ids=not_yet,
+        follows=frozenset({"spectra"}),
     ),
     Files(
         pattern=ANY_STAR_FILE,
@@ -65,7 +63,7 @@ APOGEE = with_files(
 )
 
 APOGEE_VISIT = with_files(
-    Survey(
+    Facts(
         name="apogee_visit",
         title="APOGEE: single nights as observed",
         reference="https://www.sdss.org/dr17/irspec/spectra/",
@@ -75,9 +73,6 @@ APOGEE_VISIT = with_files(
         arms=CHIPS,
         frame="observed",
         medium="vacuum",
-        list_shards=not_yet,
-        read=not_yet,
-        read_ids=not_yet,
     ),
     Files(
         pattern=VISIT_FILE,

@@ -13,9 +13,9 @@ from engine.spec import SurveySpec
 from engine.surveys.apogee import headers, pixels
 from engine.surveys.apogee.layout import GRID
 from engine.surveys.apogee.names import base_name, star_of
-from engine.surveys.apogee.tables import cells, need
 from engine.surveys.assemble import Found
 from engine.surveys.fits_headers import Hdu, walk
+from engine.surveys.fits_tables import need, read_table
 from engine.surveys.store import File, Store
 
 TABLES = ("APOGEE/APO", "APOGEE/LCO")
@@ -25,7 +25,7 @@ CELLS = {
     **dict.fromkeys(("FLUX", "IVAR", "V_RAD", "E_V_RAD", "E_V_REL"), "f"),
     "PIXEL_FLAGS": "fiu",
     **dict.fromkeys(("SPECTRUM_FLAGS", "MJD", "FIBER"), "iu"),
-    **dict.fromkeys(("TELESCOPE", "OBJ", "FIELD", "PLATE", "IN_STACK"), "S"),
+    **dict.fromkeys(("TELESCOPE", "OBJ", "FIELD", "PLATE", "IN_STACK"), "U"),
 }
 # Astra resamples visits that are not part of the stack without any shift.
 NOT_AT_REST = "in_stack is false: this visit was not shifted to rest; read its apVisit file"
@@ -92,7 +92,7 @@ def _spans(tables: Sequence[Hdu], start: int, stop: int) -> Iterator[tuple[Hdu, 
 
 def _read(file: File, table: Hdu, start: int, stop: int, visits: bool) -> dict[str, Any]:
     """Columns of the rows [start, stop) of a table; `obj` is still to become apogee_id."""
-    found = cells(file, table, CELLS, start, stop)
+    found = read_table(file, table, CELLS, start, stop, arrays=True)
     scalars = sorted({"TELESCOPE", "OBJ"} | (found.keys() - set(ARRAYS)))
     need(found, table, dict.fromkeys(ARRAYS, (GRID.pixels,)) | dict.fromkeys(scalars, ()))
     values = zip(*(found[name].tolist() for name in scalars), strict=True)
@@ -112,7 +112,7 @@ def _row(cell: dict[str, Any], visits: bool) -> dict[str, Any]:
         "obj": headers.text(cell["OBJ"]),
         "telescope": headers.text(cell["TELESCOPE"]),
         "field": headers.text(cell.get("FIELD")),
-        "visit": "-".join(str(part) for part in parts) if visits else None,
+        "visit": "-".join(str(part).strip() for part in parts) if visits else None,
         **headers.velocities(cell.get("V_RAD"), error, cell.get("SPECTRUM_FLAGS")),
         "read_problem": NOT_AT_REST if cell.get("IN_STACK") == "F" else None,
     }

@@ -13,16 +13,16 @@ from engine.spec import SurveySpec
 from engine.surveys.apogee import headers, pixels
 from engine.surveys.apogee.layout import GRID
 from engine.surveys.apogee.names import star_of, visit_name
-from engine.surveys.apogee.tables import cells
 from engine.surveys.assemble import Found
 from engine.surveys.fits_headers import Hdu
+from engine.surveys.fits_tables import read_table
 from engine.surveys.store import Store
 
 COADDS = 2
 
 # What we use of the row of allStar that aspcapStar ends with, by numpy kind.
 ASPCAP_CELLS = {
-    **dict.fromkeys(("APOGEE_ID", "TELESCOPE", "FIELD"), "S"),
+    **dict.fromkeys(("APOGEE_ID", "TELESCOPE", "FIELD"), "U"),
     **dict.fromkeys(("STARFLAG", "GAIAEDR3_SOURCE_ID"), "iu"),
     **dict.fromkeys(("RA", "DEC", "VHELIO_AVG", "VERR", "GAIAEDR3_PARALLAX"), "f"),
     **dict.fromkeys((f"GAIAEDR3_PHOT_{band}_MEAN_MAG" for band in ("G", "BP", "RP")), "f"),
@@ -68,7 +68,7 @@ def read_aspcap(_spec: SurveySpec, store: Store, name: str, _start: int, _stop: 
         _check(flux, (error,))
         flux_1P = pixels.floats(file, flux, "flux", 0, 1)
         ivar_1P = pixels.inverse_variance(pixels.floats(file, error, "errors", 0, 1))
-        found = cells(file, table, ASPCAP_CELLS, 0, 1)
+        found = read_table(file, table, ASPCAP_CELLS, 0, 1, arrays=True)
     facts = {**star_of(name), **_star(head), **_aspcap_star(found)}
     return {**headers.known(facts, 1), **pixels.columns(flux_1P, ivar_1P, np.zeros(flux_1P.shape, np.int64))}
 

@@ -14,9 +14,9 @@ from engine.spec import SurveySpec
 from engine.surveys.apogee import headers, pixels
 from engine.surveys.apogee.layout import CHIPS
 from engine.surveys.apogee.names import visit_of
-from engine.surveys.apogee.tables import cells
 from engine.surveys.assemble import Found
 from engine.surveys.fits_headers import Hdu
+from engine.surveys.fits_tables import read_table
 from engine.surveys.store import File, Store
 from engine.types import Arm, Doubles, Waves
 
@@ -98,7 +98,8 @@ def _gaia(file: File, head: Hdu) -> dict[str, Any]:
     """What SDSS-V knows of the star from Gaia, where that is DR3; before SDSS-V nothing."""
     if head.value("GRELEASE") != "dr3":
         return {}
-    found = cells(file, pixels.first_hdus(file, SUMMARY + 1)[SUMMARY], SUMMARY_CELLS, 0, 1)
+    summary = pixels.first_hdus(file, SUMMARY + 1)[SUMMARY]
+    found = read_table(file, summary, SUMMARY_CELLS, 0, 1, arrays=True)
     cell = {name: values[0].item() for name, values in found.items() if values.ndim == 1}
     magnitudes = [head.value(f"{band}MAG") for band in ("GG", "GBP", "GRP")]
     return {

@@ -75,7 +75,7 @@ def read_fibermap(file: FitsFile, name: str, start: int, stop: int) -> Fibermap:
     """Rows [start, stop) of a file's FIBERMAP; ShardCorrupt when it, or its TARGETID, is not there."""
     hdus = file.walk()
     primary = next(hdus)
-    columns = read_table(file, find_hdu(hdus, "FIBERMAP"), WANTED, start, stop)
+    columns = read_table(file.file, find_hdu(hdus, "FIBERMAP"), WANTED, start, stop)
     if "TARGETID" not in columns:
         raise ShardCorrupt("HDU FIBERMAP: no column TARGETID, expected in every DESI spectra file")
     return Fibermap(rows=np.arange(start, stop), columns=columns, primary=primary, name=name)

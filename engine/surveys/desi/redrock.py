@@ -56,7 +56,7 @@ def read_redrock(store: Store, shard: Shard, targetid_N: npt.NDArray[np.int64]) 
         return None
     with named(store.address(shard.path_beside)), opened(store, shard.path_beside) as file:
         table = find_hdu(file.walk(), "REDSHIFTS")
-        found = read_table(file, table, COLUMNS, 0, table.rows)
+        found = read_table(file.file, table, COLUMNS, 0, table.rows)
         if missing := COLUMNS.keys() - found.keys():
             raise ShardCorrupt(f"HDU REDSHIFTS: no column {', '.join(sorted(missing))}, expected one of each")
     ids = found["TARGETID"]

@@ -15,7 +15,8 @@ from astropy.io import fits
 from astropy.io.votable import parse
 from astropy.io.votable.tree import TableElement
 
-from engine.errors import ShardCorrupt, ShardError
+from engine.broken import BROKEN_BYTES
+from engine.errors import ShardCorrupt
 from engine.surveys.fits_headers import walk
 from engine.surveys.gaia.content import Content, plain_bytes, plain_path
 from engine.surveys.gaia.contract import Kind, Values
@@ -60,14 +61,12 @@ class BinaryTable:
 
 @contextmanager
 def _corrupt(expected: str) -> Iterator[None]:
-    """Whatever astropy trips over in broken bytes, as ShardCorrupt; it has no exception for all of that."""
+    """What astropy raises over broken bytes, as ShardCorrupt."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             yield
-    except ShardError:
-        raise
-    except Exception as error:
+    except BROKEN_BYTES as error:
         raise ShardCorrupt(f"{expected}: {type(error).__name__}: {str(error)[:200]}") from error
 
 
@@ -104,8 +103,16 @@ def _first_table(hdus: fits.HDUList) -> BinaryTable:
         units={name: column.unit for name, column in real.items() if column.unit},
         arrays={name: _is_array(column) for name, column in real.items()},
         length=int(header["NAXIS2"]),
-        fetch=lambda name, start, stop: _field(data()[start:stop], real[name]),
+        fetch=lambda name, start, stop: _field(_rows(data(), start, stop), real[name]),
     )
+
+
+def _rows(data: Any, start: int, stop: int) -> Any:
+    """Rows of a table. Where its header gives them no width (NAXIS1 = 0) astropy finds fewer than it says."""
+    rows = data[start:stop]
+    if len(rows) != stop - start:
+        raise ShardCorrupt(f"{len(data)} rows, expected rows {start} to {stop}: its header is broken")
+    return rows
 
 
 def _field(rows: Any, column: Any) -> Any:

@@ -10,8 +10,8 @@ from astropy import units as u
 
 from engine.surveys.gaia.sources import SOURCE_ID, from_name, tables_without, usual_names
 from engine.surveys.gaia.spectra import Product, count_spectra, read_spectra
-from engine.surveys.star_files import Files, not_yet, with_files
-from engine.surveys.survey import Survey
+from engine.surveys.star_files import Files, with_files
+from engine.surveys.survey import Facts
 from engine.types import Arm, Grid
 
 RVS = Product(
@@ -22,7 +22,7 @@ RVS = Product(
 )
 
 GAIA_RVS = with_files(
-    Survey(
+    Facts(
         name="gaia_rvs",
         title="Gaia RVS mean spectra",
         reference="Katz et al. 2023, A&A 674, A5",
@@ -32,9 +32,6 @@ GAIA_RVS = with_files(
         arms=(Arm(name=RVS.arm, grid=RVS.grid),),
         frame="rest",
         medium="vacuum",
-        list_shards=not_yet,
-        read=not_yet,
-        read_ids=not_yet,
     ),
     Files(
         pattern=tables_without("xp_?continuous", "xp_?sampled"),

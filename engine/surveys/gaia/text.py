@@ -6,7 +6,7 @@ and not parsed, and only rows that it has passed make it begin again.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -26,11 +26,11 @@ NULLS = ["", "null", "NULL", "nan", "NaN", "NAN"]
 def text_table(store: Store, name: str, content: Content) -> Iterator["TextTable"]:
     """A text table; its stream is kept for the next rows unless reading failed."""
     table = TextTable(store, name, content)
-    try:
+    with ExitStack() as failed:
+        # Asked for when it is needed: reading may have begun again with another stream.
+        failed.callback(lambda: table.lines.close())
         yield table
-    except BaseException:
-        table.lines.close()
-        raise
+        failed.pop_all()
     _keep(table)
 
 

@@ -23,9 +23,9 @@ from engine.surveys.gaia.sources import (
     usual_names,
 )
 from engine.surveys.gaia.tables import opened, read_columns, require
-from engine.surveys.star_files import Files, not_yet, with_files
+from engine.surveys.star_files import Files, with_files
 from engine.surveys.store import Store
-from engine.surveys.survey import Survey
+from engine.surveys.survey import Facts
 from engine.types import Arm, Basis
 
 NEEDED: dict[str, Kind] = {
@@ -75,7 +75,7 @@ def read_continuous(_spec: SurveySpec, store: Store, name: str, start: int, stop
 
 
 GAIA_XP = with_files(
-    Survey(
+    Facts(
         name="gaia_xp",
         title="Gaia XP coefficients",
         reference="De Angeli et al. 2023, A&A 674, A2",
@@ -85,9 +85,6 @@ GAIA_XP = with_files(
         arms=tuple(Arm(name=band, grid=Basis(pixels=COEFFICIENTS)) for band in BANDS),
         frame="rest",
         medium="vacuum",
-        list_shards=not_yet,
-        read=not_yet,
-        read_ids=not_yet,
     ),
     Files(
         pattern=tables_without("xp_?sampled", "rvs"),

@@ -23,9 +23,9 @@ from engine.surveys.gaia.sources import (
 )
 from engine.surveys.gaia.spectra import Product, sources_in, spectra_of
 from engine.surveys.gaia.tables import opened
-from engine.surveys.star_files import Files, not_yet, with_files
+from engine.surveys.star_files import Files, with_files
 from engine.surveys.store import Store
-from engine.surveys.survey import Survey
+from engine.surveys.survey import Facts
 from engine.types import Arm, Grid
 
 XP_SAMPLED = Product(
@@ -61,7 +61,7 @@ def read_sampled(_spec: SurveySpec, store: Store, name: str, start: int, stop: i
 
 
 GAIA_XP_SAMPLED = with_files(
-    Survey(
+    Facts(
         name="gaia_xp_sampled",
         title="Gaia XP spectra, sampled",
         reference="Montegriffo et al. 2023, A&A 674, A3",
@@ -71,9 +71,6 @@ GAIA_XP_SAMPLED = with_files(
         arms=(Arm(name=XP_SAMPLED.arm, grid=XP_SAMPLED.grid),),
         frame="rest",
         medium="vacuum",
-        list_shards=not_yet,
-        read=not_yet,
-        read_ids=not_yet,
     ),
     Files(
         pattern=tables_without("rvs"),

@@ -7,14 +7,12 @@ Nothing is kept but small objects, which are fetched whole.
 import os
 import random
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
@@ -22,7 +20,7 @@ import fsspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from engine.errors import PlanError, ShardCorrupt, ShardUnavailable
-from engine.surveys.store.file import STREAM_BYTES, Entry, File
+from engine.surveys.store.file import Entry, File
 
 ATTEMPTS = 5
 FIRST_PAUSE_S = 0.1
@@ -77,14 +75,6 @@ class Bucket:
         if about is None:
             raise ShardUnavailable("there is no such object; plan again")
         yield RemoteFile(self.address(name), self.access, about.size, about.stamp)
-
-    @contextmanager
-    def local(self, name: str) -> Iterator[Path]:
-        with self.open(name) as file, tempfile.NamedTemporaryFile(suffix=Path(name).name) as copy:
-            for offset in range(0, file.size, STREAM_BYTES):
-                copy.write(file.fetch(offset, min(STREAM_BYTES, file.size - offset)))
-            copy.flush()
-            yield Path(copy.name)
 
     def stamp(self, name: str) -> str:
         about = self._about(name)

@@ -5,7 +5,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 # Text is streamed in pieces of this size.
@@ -60,10 +59,6 @@ class Store(Protocol):
 
     def open(self, name: str) -> AbstractContextManager[File]:
         """The open file; ShardUnavailable when it cannot be read."""
-        ...
-
-    def local(self, name: str) -> AbstractContextManager[Path]:
-        """The path of the file, or of a copy of it, on this machine's disk; ShardUnavailable."""
         ...
 
     def stamp(self, name: str) -> str:

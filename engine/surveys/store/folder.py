@@ -61,10 +61,6 @@ class Folder:
         finally:
             os.close(descriptor)
 
-    @contextmanager
-    def local(self, name: str) -> Iterator[Path]:
-        yield self.root / name
-
     def stamp(self, name: str) -> str:
         try:
             return _stamp((self.root / name).stat())

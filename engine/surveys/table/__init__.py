@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from engine.errors import PlanError
 from engine.spec import SurveySpec, TableColumns
-from engine.surveys.star_files import Files, not_yet, with_files
-from engine.surveys.survey import Survey
+from engine.surveys.star_files import Files, with_files
+from engine.surveys.survey import Facts, Survey
 from engine.surveys.table.files import ENDINGS, count
 from engine.surveys.table.reader import read
 from engine.types import Arm, Column, Grid, Waves
@@ -38,14 +38,14 @@ def configure(spec: SurveySpec) -> Survey:
     if spec.table is None:
         raise PlanError(f'survey.table: survey.name = "table" needs it, for example\n\n{EXAMPLE}')
     table = spec.table
-    described = replace(
-        TABLE,
+    facts = replace(
+        FACTS,
         keys=(_key(table),),
         arms=(Arm(name="table", grid=_axis(table)),),
         frame=table.frame,
         medium=table.medium,
     )
-    return with_files(described, FILES)
+    return with_files(facts, FILES)
 
 
 def from_name(_name: str) -> dict[str, Any]:
@@ -78,7 +78,7 @@ FILES = Files(
 )
 
 # Before `configure`, nothing is known of its arms.
-TABLE = Survey(
+FACTS = Facts(
     name="table",
     title="Any Parquet or Arrow table with flux, errors, wavelengths and ids",
     reference="yours: [survey.table] names the columns",
@@ -88,8 +88,8 @@ TABLE = Survey(
     arms=(),
     frame="rest",
     medium="vacuum",
-    list_shards=not_yet,
-    read=not_yet,
-    read_ids=not_yet,
+    follows=frozenset({"table"}),
     configure=configure,
 )
+
+TABLE = with_files(FACTS, FILES)

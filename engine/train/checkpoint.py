@@ -1,0 +1,170 @@
+"""Where a training goes on after it was killed: the state after each epoch, in a folder of its own.
+
+A folder is written under another name, its manifest last, and then renamed: half a checkpoint never bears
+the name of one. Two are kept, so that there is one while the next is written. Nothing in them is executed.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from engine.errors import PlanError, RunError
+from engine.train.state import Epoch, State
+
+MANIFEST, WEIGHTS, STEPS = "manifest.json", "model.safetensors", "steps.pt"
+FORMAT, KEPT = 1, 2
+PREFIX = "epoch-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What must be the same for a training to go on: its spec, its data, and the program."""
+
+    spec: str
+    data: str
+    code: str
+
+
+def code_version() -> str:
+    """The program and what it computes with."""
+    return f"abundant {version('abundant')}, torch {torch.__version__}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoints:
+    """The checkpoints of one network in a folder, of which one process is the only writer."""
+
+    folder: Path
+    identity: Identity
+
+    def save(self, state: State) -> None:
+        """Keep the state after its last epoch; RunError, with the place, where it cannot be written."""
+        final = self.folder / f"{PREFIX}{len(state.history):06d}"
+        trial = self.folder / f".{final.name}.{secrets.token_hex(4)}"
+        try:
+            trial.mkdir(parents=True)
+            self._write(trial, state)
+            if final.exists():
+                shutil.rmtree(final)
+            trial.rename(final)
+            _sync(self.folder)
+        except OSError as error:
+            raise RunError(f"{self.folder}: a checkpoint cannot be written: {error}") from error
+        self._tidy()
+
+    def _write(self, trial: Path, state: State) -> None:
+        now = {f"now.{name}": value for name, value in state.network.state_dict().items()}
+        best = {f"best.{name}": value for name, value in state.best.items()}
+        save_file({name: value.contiguous() for name, value in (now | best).items()}, trial / WEIGHTS)
+        steps = {"optimiser": state.optimiser.state_dict(), "schedule": state.schedule.state_dict()}
+        torch.save(steps, trial / STEPS)
+        manifest = {
+            "format": FORMAT,
+            "identity": asdict(self.identity),
+            "files": {name: _sha256(trial / name) for name in (WEIGHTS, STEPS)},
+            "history": [asdict(epoch) for epoch in state.history],
+        }
+        for name in manifest["files"]:
+            _sync(trial / name)
+        (trial / MANIFEST).write_text(json.dumps(manifest))
+        _sync(trial / MANIFEST)
+        _sync(trial)
+
+    def resume(self, state: State) -> bool:
+        """Whether there was a checkpoint: the state is then as it was after its last epoch.
+
+        PlanError, with the remedy, where the newest is of another training.
+        """
+        for folder in reversed(_finished(self.folder)):
+            manifest = _manifest(folder)
+            if manifest is not None:
+                _refuse_other(manifest, self.identity, self.folder)
+                _load(folder, manifest, state)
+                return True
+        return False
+
+    def _tidy(self) -> None:
+        """Leave the newest ones alone, and nothing of what was never finished."""
+        old = _finished(self.folder)[:-KEPT]
+        for folder in (*old, *self.folder.glob(f".{PREFIX}*")):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def refuse_others(folders: Sequence[Path], spec: str) -> None:
+    """PlanError where a folder has checkpoints of another spec or program, before anything is read."""
+    for place in folders:
+        for folder in reversed(_finished(place)):
+            manifest = _manifest(folder)
+            if manifest is not None:
+                data = manifest["identity"]["data"]
+                _refuse_other(manifest, Identity(spec=spec, data=data, code=code_version()), place)
+                break
+
+
+def _refuse_other(manifest: dict[str, Any], ours: Identity, place: Path) -> None:
+    theirs, wanted = manifest["identity"], asdict(ours)
+    other = [name for name in wanted if theirs[name] != wanted[name]]
+    if not other:
+        return
+    code = f" ({theirs['code']}, now {ours.code})" if "code" in other else ""
+    raise PlanError(
+        f"{place} has the checkpoint of a training with other {' and '.join(other)}{code} after epoch "
+        f"{len(manifest['history'])}: put that back and the training goes on, or delete {place.parent} "
+        "to begin anew"
+    )
+
+
+def _finished(folder: Path) -> list[Path]:
+    """Checkpoints in the order of their epochs."""
+    return sorted(path for path in folder.glob(f"{PREFIX}*") if path.is_dir())
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a checkpoint whose files are as they were written; None for any other."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        whole = all(_sha256(folder / name) == sha256 for name, sha256 in manifest["files"].items())
+    except (OSError, ValueError):
+        return None
+    return manifest if whole and manifest["format"] == FORMAT else None
+
+
+def _load(folder: Path, manifest: dict[str, Any], state: State) -> None:
+    arrays = load_file(folder / WEIGHTS)
+    now, best = (
+        {name.removeprefix(part): value for name, value in arrays.items() if name.startswith(part)}
+        for part in ("now.", "best.")
+    )
+    steps = torch.load(folder / STEPS, weights_only=True)
+    state.network.load_state_dict(now)
+    state.optimiser.load_state_dict(steps["optimiser"])
+    state.schedule.load_state_dict(steps["schedule"])
+    state.best = best
+    state.history = [Epoch(**_tupled(epoch)) for epoch in manifest["history"]]
+
+
+def _tupled(epoch: dict[str, Any]) -> dict[str, Any]:
+    return epoch | {"scatter_L": tuple(epoch["scatter_L"])}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
