@@ -300,6 +300,8 @@ class Profile(Frozen):
     """GPUs per actor; fractions share a card."""
     prepare: Literal["read", "actor"] = "actor"
     """Where spectra become inputs. read: on the CPUs that read; actor: beside the network, or on its GPU."""
+    checkpoint_minutes: float = Field(default=0.0, ge=0)
+    """Least minutes between checkpoints of a training: as much is lost when it is killed. 0: each epoch."""
     object_store: int | None = Field(default=None, ge=80 * 2**20)
     """Bytes of Ray's object store; None: Ray's choice."""
 

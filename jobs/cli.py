@@ -151,16 +151,32 @@ def plan(spec: SpecPath) -> None:
         show_page(show.plan(found))
 
 
+@app.command(epilog="Example: abundant crossmatch jobs/train/desi-mlp.toml")
+def crossmatch(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A training spec in TOML; see jobs/train/.")],
+) -> None:
+    """Match spectra with labels, cut them, and keep the stars to learn from; `train` does it by itself."""
+    from engine.train.spec import TrainSpec
+    from jobs.crossmatch import run_crossmatch
+
+    with interruptible("nothing was written; the same command starts anew"):
+        run_crossmatch(load(spec, TrainSpec))
+
+
 @app.command(epilog="Example: abundant train jobs/train/desi-mlp.toml")
 def train(
     spec: Annotated[Path, typer.Argument(metavar="SPEC", help="A training spec in TOML; see jobs/train/.")],
+    profile: ProfilePath = None,
 ) -> None:
-    """Train a network on spectra with known labels, calibrate its errors and write a bundle."""
+    """Train a network on spectra with known labels, calibrate its errors and write a bundle.
+
+    Without a profile in this process. The same command resumes an interrupted training.
+    """
     from engine.train.spec import TrainSpec
     from jobs.training import run_training
 
-    with interruptible("nothing was written; the same command starts the training anew"):
-        run_training(load(spec, TrainSpec))
+    with interruptible("epochs that are done are kept; the same command goes on from the last"):
+        run_training(load(spec, TrainSpec), load(profile, Profile) if profile else None)
 
 
 @app.command(epilog="Example: abundant baseline jobs/train/desi-mlp.toml")
@@ -227,6 +243,51 @@ def import_weights(
     )
     with interruptible("nothing was written"):
         run_import(kind, tuple(files), model=model, out=out, tables=tables, name=name, licence=licence)
+
+
+bundles = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+app.add_typer(bundles, name="bundle", help="Look at a bundle, check it, or hand its networks on.")
+BundlePath = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder that `abundant train` wrote.")]
+
+
+@bundles.command("show", epilog="Example: abundant bundle show demo/bundle --markdown")
+def show_bundle(
+    folder: BundlePath,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown as it is.")] = False,
+) -> None:
+    """The model card: labels, ranges, calibration, lineage, licence and hashes."""
+    from rich.markdown import Markdown
+
+    from jobs import bundle
+
+    page = bundle.show_bundle(folder)
+    if not markdown:
+        return show_page(Markdown(page))
+    with printing():
+        sys.stdout.write(page)
+    return None
+
+
+@bundles.command("verify", epilog="Example: abundant bundle verify demo/bundle")
+def verify_bundle(folder: BundlePath) -> None:
+    """Check hashes, arrays and networks of a bundle, and that these answer with numbers."""
+    from jobs import bundle
+
+    with interruptible("nothing is known of the bundle"):
+        say(escape(bundle.verify_bundle(folder)))
+
+
+@bundles.command("export", epilog="Example: abundant bundle export demo/bundle --to torchscript networks.pt")
+def export_bundle(
+    folder: BundlePath,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    to: Annotated[str, typer.Option(help="torchscript, or onnx (needs the packages onnx and onnxscript).")],
+) -> None:
+    """Write the networks, scalers folded in, for programs that are not this one."""
+    from jobs import bundle
+
+    with interruptible("nothing was written"):
+        bundle.export_bundle(folder, to, file)
 
 
 @app.command(epilog="Example: abundant run demo/run.toml --profile cluster/profiles/laptop.toml")

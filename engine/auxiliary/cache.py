@@ -20,11 +20,15 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
     Of several processes one makes it and the others wait. Where a file system knows no locks they may all
     make it, and the first to finish wins: it appears as a whole or not at all.
     """
-    final = cache_folder() / name
+    return made_whole(cache_folder() / name, make)
+
+
+def made_whole(final: Path, make: Callable[[Path], None]) -> Path:
+    """As `made_once`, for a folder anywhere. OSError where it cannot be written."""
     if final.is_dir():
         return final
     final.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(final.with_name(f"{name}.lock")) as alone:
+    with _locked(final.with_name(f".{final.name}.lock")) as alone:
         if final.is_dir():
             return final
         if alone:
@@ -38,6 +42,13 @@ def made_once(name: str, make: Callable[[Path], None]) -> Path:
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return final
+
+
+def remove_whole(final: Path) -> None:
+    """Take a folder away so that nobody sees half of it."""
+    aside = final.with_name(f"{_part_prefix(final)}old-{os.getpid()}")
+    final.rename(aside)
+    shutil.rmtree(aside)
 
 
 def _part_prefix(final: Path) -> str:

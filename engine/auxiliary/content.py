@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -11,17 +12,36 @@ from engine.errors import PlanError
 
 # A file written this recently may be written once more within the resolution of its modification time.
 SETTLED_S = 2.0
+# HATS catalogs repeat some of their rows in it.
+THUMBNAIL = "data_thumbnail.parquet"
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file itself, or the Parquet files anywhere in a folder; PlanError when there is none."""
+    """The file itself, or the Parquet files anywhere in a folder; PlanError when there is none.
+
+    Of a HATS catalog those of its rows, of a HATS collection those of its main catalog.
+    """
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise PlanError(f"auxiliary.path: there is no {path}; name a Parquet, FITS or CSV file, or a folder")
-    if not (files := sorted(file for file in path.rglob("*.parquet") if file.is_file())):
+    found = (
+        file for file in _rows_folder(path).rglob("*.parquet") if file.is_file() and file.name != THUMBNAIL
+    )
+    if not (files := sorted(found)):
         raise PlanError(f"auxiliary.path: no *.parquet anywhere under {path}")
     return files
+
+
+def _rows_folder(path: Path) -> Path:
+    """Where the rows of a table are: HATS keeps statistics, margins and indices in Parquet beside them."""
+    collection = path / "collection.properties"
+    if collection.is_file():
+        text = collection.read_text(encoding="utf-8", errors="replace")
+        if main := re.search(r"^hats_primary_table_url\s*=\s*(\S+)", text, re.MULTILINE):
+            path = path / main[1]
+    is_hats = any((path / name).is_file() for name in ("hats.properties", "properties"))
+    return path / "dataset" if is_hats and (path / "dataset").is_dir() else path
 
 
 def check_columns(path: Path, asked: Collection[str], have: Collection[str]) -> None:

@@ -3,7 +3,8 @@
 With astropy, whose arrays are bounded by the file: CFITSIO writes beyond its memory on some broken tables.
 """
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,29 @@ def fits_to_parquet(path: Path, columns: list[str], out: Path) -> Path:
 
     NULL are an integer column's TNULL and arrays of variable length that are empty.
     """
+    with _opened(path) as hdu:
+        _copy(hdu, path, columns, out)
+    return out
+
+
+def fits_columns(path: Path) -> list[str]:
+    """The columns of the table; PlanError when the file cannot be read."""
+    with _opened(path) as hdu:
+        return list(hdu.columns.names)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The first binary table; PlanError for whatever goes wrong as long as it is read."""
     try:
         with path.open("rb") as start:
             # Whatever begins otherwise, astropy takes for a packed file of the kind its first bytes name.
             if start.read(9) != b"SIMPLE  =":
                 raise ValueError("it does not begin like a FITS file")
         with fits.open(path, memmap=True) as file:
-            _copy(_table(file, path), path, columns, out)
+            yield _table(file, path)
     except BROKEN_BYTES as error:
         raise PlanError(f"auxiliary.path: {path} cannot be read as a FITS table: {error}") from error
-    return out
 
 
 def _table(file: Any, path: Path) -> Any:
@@ -67,7 +81,8 @@ def _arrow(values: np.ndarray, column: Any) -> pa.Array:
         rows = [np.asarray(row).reshape(-1).astype(kind) if np.size(row) else None for row in values]
         return pa.array(rows, pa.list_(pa.from_numpy_dtype(kind)))
     if values.dtype.kind == "U":
-        return pa.array(values.tolist(), pa.string())
+        # FITS pads text with spaces, which mean nothing.
+        return pa.array(np.char.rstrip(values).tolist(), pa.string())
     native = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
     if native.ndim > 1:
         flat = pa.array(native.reshape(-1))

@@ -1,7 +1,7 @@
 """A table -> a copy sorted by key, in small row groups: made once, out of core, in one stream."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -56,14 +56,21 @@ def _write_sorted(
     asked = [key_expression(spec, source, key_type, KEY), *(expression(each, source) for each in wanted)]
     query = f"SELECT {', '.join(asked)} FROM {source.relation}"
     ordered = database.sql(f"SELECT * FROM ({query}) WHERE {KEY} IS NOT NULL ORDER BY {KEY}")
+    pieces = _checked(spec, key_type, wanted, ordered.to_arrow_reader(PART_ROWS))
+    if not write_parts(pieces, folder):
+        raise PlanError(f"auxiliary: {spec.path} has no row with a {spec.key}; is it the right table?")
+
+
+def write_parts(pieces: Iterable[pa.Table], folder: Path) -> bool:
+    """Write tables, sorted by `_key` over all of them, as parts and an index; False when there is none."""
     firsts = []
-    for part, table in enumerate(_checked(spec, key_type, wanted, ordered.to_arrow_reader(PART_ROWS))):
+    for part, table in enumerate(pieces):
         path, rows = part_path(folder, part), group_rows(table.schema)
         pq.write_table(table, path, row_group_size=rows, compression="zstd", use_dictionary=False)
         firsts.append(_first_keys(table, part, rows))
-    if not firsts:
-        raise PlanError(f"auxiliary: {spec.path} has no row with a {spec.key}; is it the right table?")
-    pq.write_table(pa.concat_tables(firsts), folder / INDEX_FILE)
+    if firsts:
+        pq.write_table(pa.concat_tables(firsts), folder / INDEX_FILE)
+    return bool(firsts)
 
 
 def group_rows(table: pa.Schema) -> int:

@@ -1,15 +1,18 @@
 """A table in any of its formats as something that DuckDB reads: FROM what, and which columns it has."""
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from engine.auxiliary.content import check_columns, files_of
-from engine.auxiliary.fits import fits_to_parquet
-from engine.auxiliary.text import csv_to_parquet
+from engine.auxiliary.fits import fits_columns, fits_to_parquet
+from engine.auxiliary.text import csv_to_parquet, head
 from engine.errors import PlanError
 
 Kind: TypeAlias = Literal["integer", "number", "text", "array", "any", "other"]
@@ -44,6 +47,19 @@ def _kind(sql_type: str) -> Kind:
     if "[" in sql_type:
         return "array" if numeric else "other"
     return "text" if sql_type == "VARCHAR" else "integer" if element in INTEGERS else "number"
+
+
+def columns_of(path: Path) -> list[str]:
+    """The columns of a table in any of its formats; PlanError when it cannot be read."""
+    files, name = files_of(path), path.name.lower()
+    try:
+        if name.endswith((".csv", ".csv.gz")):
+            return head(path)[1]
+        if name.endswith((".fits", ".fit")):
+            return fits_columns(path)
+        return pq.read_schema(files[0]).names
+    except (OSError, EOFError, ValueError, csv.Error, pa.ArrowException) as error:
+        raise PlanError(f"auxiliary.path: {path} cannot be read: {error}") from error
 
 
 def open_source(path: Path, columns: list[str], folder: Path, database: duckdb.DuckDBPyConnection) -> Source:

@@ -29,7 +29,7 @@ def csv_to_parquet(path: Path, columns: list[str], out: Path) -> Path:
     Commas, a line of names, then values; lines that begin with # above it (ECSV) are passed over.
     """
     try:
-        above, names = _head(path)
+        above, names = head(path)
         check_columns(path, columns, names)
         schema = pa.schema([(name, pa.string()) for name in dict.fromkeys(columns)])
         with pq.ParquetWriter(out, schema, compression="zstd") as writer:
@@ -40,7 +40,7 @@ def csv_to_parquet(path: Path, columns: list[str], out: Path) -> Path:
     return out
 
 
-def _head(path: Path) -> tuple[int, list[str]]:
+def head(path: Path) -> tuple[int, list[str]]:
     """How many lines stand above the names, and the names."""
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig") as lines:

@@ -15,14 +15,14 @@ from engine.types import Receipt, Sink
 def execute_local(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Receipt]:
     """Receipts of the plan's tasks, in their order; PlanError where the profile asks for a GPU in vain."""
     work = work_of(plan, profile)
-    worker = start_worker(work, sink, _device(profile))
+    worker = start_worker(work, sink, device_of(profile))
     for task in plan.tasks:
         start = time.perf_counter()
         batch = read_batch(work, task)
         yield worker.label(batch, time.perf_counter() - start)
 
 
-def _device(profile: Profile) -> torch.device:
+def device_of(profile: Profile) -> torch.device:
     if profile.gpus == 0:
         return torch.device("cpu")
     if not torch.cuda.is_available():

@@ -38,18 +38,20 @@ def masked(x_NI: Tensor, stars: Tensors, share: float, generator: Generator) -> 
     return torch.cat([torch.where(lost_NP, stars.missing_P, x_NI[:, :pixels]), x_NI[:, pixels:]], dim=1)
 
 
-def shifted(x_NI: Tensor, sigma_NI: Tensor, stars: Tensors, sigma_km_s: float, generator: Generator) -> Tensor:
+def shifted(
+    x_NI: Tensor, sigma_NI: Tensor, stars: Tensors, sigma_km_s: float, generator: Generator
+) -> Tensor:
     """Each star as if its velocity had been wrong by a Gaussian error: f - (df / d ln wavelength) v / c.
 
     To first order, so for errors of up to about a pixel. A pixel without two good neighbours stays.
     """
     pixels = len(stars.span_P)
     velocity_N1 = sigma_km_s * torch.randn((len(x_NI), 1), generator=generator, device=x_NI.device)
-    used_P = torch.isfinite(stars.scale_P) & (stars.span_P > 0)
-    scale_P = torch.where(torch.isfinite(stars.scale_P), stars.scale_P, 0)
+    used_P = torch.isfinite(stars.scale_P)
+    scale_P = torch.where(used_P, stars.scale_P, 0)
     flux_NP = x_NI[:, :pixels] * scale_P + stars.centre_P
-    good_NP = sigma_NI[:, :pixels] > 0
-    inner_NP = good_NP & good_NP.roll(1, 1) & good_NP.roll(-1, 1) & used_P
+    good_NP = (sigma_NI[:, :pixels] > 0) & used_P
+    inner_NP = good_NP & good_NP.roll(1, 1) & good_NP.roll(-1, 1) & (stars.span_P > 0)
     rise_NP = (flux_NP.roll(-1, 1) - flux_NP.roll(1, 1)) / (stars.span_P * stars.scale_P)
     change_NP = torch.where(inner_NP, rise_NP * velocity_N1 / LIGHT_KM_S, 0)
     return torch.cat([x_NI[:, :pixels] - change_NP, x_NI[:, pixels:]], dim=1)

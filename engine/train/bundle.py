@@ -1,12 +1,11 @@
 """train(spec): from a survey and a label table to a calibrated bundle."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from pydantic import ValidationError
 
 from engine.auxiliary import given_names, open_tables
@@ -15,18 +14,31 @@ from engine.models import MODELS
 from engine.models.architecture import Architecture, handshake, other_labels
 from engine.models.bundle import check_place, save_bundle
 from engine.models.card import Card, DerivedCard, LabelCard, LimitsCard, ThresholdCard
-from engine.spec import Frozen
+from engine.spec import Frozen, digest
 from engine.support import TrainingSet
 from engine.surveys import survey_of
 from engine.toml import complaints, strictly
+from engine.train.checkpoint import Identity, code_version, refuse_others
 from engine.train.checks import check_stars
 from engine.train.dataset import PARTS, LabelledSpectra, OnShard, read_training_set
-from engine.train.loop import Epoch, fit, to_tensors
-from engine.train.losses import LOSSES
+from engine.train.loop import OnEpoch
+from engine.train.members import (
+    Learn,
+    Learnt,
+    Lesson,
+    forget_checkpoints,
+    learn_here,
+    lineage_of,
+    networks_of,
+)
 from engine.train.remember import remember, remembered_arrays
-from engine.train.scalers import fit_scalers
+from engine.train.scalers import Scalers, fit_scalers
+from engine.train.search import Try, searched
 from engine.train.spec import TrainSpec
+from engine.train.state import Epoch
+from engine.train.tensors import digest_of, to_tensors
 from engine.train.validate import Fitted, derived_labels, judge
+from engine.types import Grid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,30 +55,59 @@ def train(
     spec: TrainSpec,
     *,
     on_shard: OnShard,
-    on_epoch: Callable[[Epoch], None],
+    on_epoch: OnEpoch,
+    learn: Learn = learn_here,
+    attempt: Try | None = None,
 ) -> TrainReport:
     """Read, fit, calibrate and write a bundle; InputError, with the remedy, before the first epoch.
 
-    The best epoch is chosen on the validation stars, errors are calibrated on the calibration stars,
-    and the card reports on the test stars, which nothing else has seen.
+    Weights are chosen on the validation stars, errors are calibrated on the calibration stars, and the card
+    reports on the test stars, which nothing else has seen. `learn` says where networks are trained,
+    `attempt` where the trials of a search are. A training that was interrupted goes on from its last epoch;
+    what it needs for that is in `place_of(spec)`.
     """
     architecture, hyper = _architecture(spec)
+    check_place(spec.bundle.out)
+    if spec.search is not None and attempt is None:
+        raise PlanError('[search] needs `--profile` with a profile of runtime = "ray_data"')
+    refuse_others(sorted(place_of(spec).glob("member-*")), _weights_digest(spec, hyper))
+    stars, counts = _stars(spec, architecture, on_shard)
+    scalers = fit_scalers(architecture, stars.part("train"))
+    lesson, found = _lesson(spec, hyper, stars, scalers), None
+    if spec.search is not None and attempt is not None:
+        lesson, found = searched(lesson, spec.search, attempt)
+    learnt = learn(lesson, on_epoch)
+    fitted = _fitted(spec, architecture, lesson, learnt, scalers, stars)
+    card = _card(spec, lesson, counts, learnt, fitted, judge(spec, fitted, stars), found)
+    card = save_bundle(spec.bundle.out, card, _arrays(fitted))
+    forget_checkpoints(lesson)
+    history = [epoch for item in learnt for epoch in item.history]
+    return TrainReport(bundle=spec.bundle.out, card=card, counts=counts, history=history)
+
+
+def _stars(
+    spec: TrainSpec, architecture: Architecture, on_shard: OnShard
+) -> tuple[LabelledSpectra, dict[str, int]]:
+    """The stars to learn from, and how many were left after each step; PlanError where they cannot teach."""
     survey = survey_of(spec.survey)
     tables = open_tables(spec.auxiliary, survey.columns)
     given = survey.fills.union(given_names(tables))
     handshake(architecture, survey.name, survey.spectrograph, given)
-    check_place(spec.bundle.out)
     stars, counts = read_training_set(spec, survey, architecture, tables, on_shard)
-    counts |= {part: int((stars.part_N == i).sum()) for i, part in enumerate(PARTS)}
     check_stars(spec, stars)
-    fitted, history = _fit(spec, architecture, hyper, stars, on_epoch)
-    card = _card(spec, hyper, counts, history, fitted, judge(spec, fitted, stars))
-    return TrainReport(
-        bundle=spec.bundle.out,
-        card=save_bundle(spec.bundle.out, card, _arrays(fitted)),
-        counts=counts,
-        history=history,
-    )
+    return stars, counts | {part: int((stars.part_N == i).sum()) for i, part in enumerate(PARTS)}
+
+
+def place_of(spec: TrainSpec) -> Path:
+    """The training's own folder beside its bundle: logs, and checkpoints until the bundle is written."""
+    out = spec.bundle.out.resolve()
+    return out.with_name(f"{out.name}-training")
+
+
+def _weights_digest(spec: TrainSpec, hyper: Frozen) -> str:
+    """Of all in a spec that weights depend on beside the training set's numbers, which have their own."""
+    records = (hyper, spec.training, spec.search or Frozen())
+    return digest([spec.model.name, spec.labels.names, *(item.model_dump(mode="json") for item in records)])
 
 
 def _architecture(spec: TrainSpec) -> tuple[Architecture, Frozen]:
@@ -75,6 +116,8 @@ def _architecture(spec: TrainSpec) -> tuple[Architecture, Frozen]:
     architecture = MODELS[spec.model.name]
     if problem := other_labels(architecture, spec.labels.names):
         raise PlanError(f"labels.names: {problem}")
+    if spec.training.velocity_error > 0 and not isinstance(architecture.input.grid, Grid):
+        raise PlanError(f"training.velocity_error: {architecture.name} sees no wavelengths; leave it out")
     defaults = architecture.hyper
     try:
         return architecture, strictly(defaults.model_dump() | spec.model.hyper, type(defaults))
@@ -82,36 +125,42 @@ def _architecture(spec: TrainSpec) -> tuple[Architecture, Frozen]:
         raise SpecError(f"model.hyper:\n{complaints(error, type(defaults))}") from None
 
 
-def _fit(
+def _lesson(spec: TrainSpec, hyper: Frozen, stars: LabelledSpectra, scalers: Scalers) -> Lesson:
+    """What is to be learnt, from training stars; validation stars choose."""
+    floor_L = np.array([spec.labels.error_floor.get(name, 0.0) for name in spec.labels.names], np.float32)
+    training, validation = (
+        to_tensors(stars.part(name), scalers, floor_L) for name in ("train", "validation")
+    )
+    return Lesson(
+        model=spec.model.name,
+        hyper=hyper,
+        names=spec.labels.names,
+        settings=spec.training,
+        train=training,
+        validation=validation,
+        place=place_of(spec),
+        identity=Identity(
+            spec=_weights_digest(spec, hyper), data=digest_of(training, validation), code=code_version()
+        ),
+    )
+
+
+def _fitted(
     spec: TrainSpec,
     architecture: Architecture,
-    hyper: Frozen,
+    lesson: Lesson,
+    learnt: Sequence[Learnt],
+    scalers: Scalers,
     stars: LabelledSpectra,
-    on_epoch: Callable[[Epoch], None],
-) -> tuple[Fitted, list[Epoch]]:
-    """Scalers from the training stars alone, then the network."""
-    training = stars.part("train")
-    scalers = fit_scalers(architecture, training)
-    torch.manual_seed(spec.training.seed)
-    network = architecture.build(hyper, architecture.inputs, len(spec.labels.names))
-    floor_L = np.array([spec.labels.error_floor.get(name, 0.0) for name in spec.labels.names], np.float32)
-    parts = (to_tensors(part, scalers, floor_L) for part in (training, stars.part("validation")))
-    loss = LOSSES[spec.training.loss or architecture.loss]
-    history = fit(
-        network,
-        *parts,
-        settings=spec.training,
-        loss=loss,
-        penalty=lambda weights: architecture.penalty(weights, hyper),
-        on_epoch=on_epoch,
-    )
+) -> Fitted:
+    """The networks that are kept, with what they know of their stars."""
     fitted = Fitted(
-        networks=(network.eval().requires_grad_(False),),
+        networks=networks_of(lesson, learnt),
         sampling=spec.sampling or architecture.sampling,
         scalers=scalers,
         known=TrainingSet(),
     )
-    return replace(fitted, known=remember(architecture, fitted, stars)), history
+    return replace(fitted, known=remember(architecture, fitted, stars))
 
 
 def _arrays(fitted: Fitted) -> dict[str, np.ndarray]:
@@ -127,23 +176,28 @@ def _arrays(fitted: Fitted) -> dict[str, np.ndarray]:
 
 def _card(
     spec: TrainSpec,
-    hyper: Frozen,
+    lesson: Lesson,
     counts: dict[str, int],
-    history: list[Epoch],
+    learnt: Sequence[Learnt],
     fitted: Fitted,
     labels: tuple[LabelCard, ...],
+    found: dict[str, Any] | None,
 ) -> Card:
-    best = min(history, key=lambda epoch: epoch.validation_loss)
+    best = min((e for item in learnt for e in item.history), key=lambda epoch: epoch.validation_loss)
     lineage: dict[str, Any] = {
         "spec": spec.model_dump(mode="json", by_alias=True, exclude_none=True),
         "stars": counts,
         "best_epoch": best.number,
         "validation_loss": best.validation_loss,
+        "members": lineage_of(learnt, lesson.settings),
     }
+    if found is not None:
+        lineage["search"] = found
     return Card(
         name=spec.bundle.name,
         architecture=spec.model.name,
-        hyper=hyper.model_dump(mode="json"),
+        hyper=lesson.hyper.model_dump(mode="json"),
+        members=len(fitted.networks),
         licence=spec.bundle.licence,
         lineage=lineage,
         sampling=fitted.sampling,

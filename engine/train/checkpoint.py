@@ -4,12 +4,15 @@ A folder is written under another name, its manifest last, and then renamed: hal
 the name of one. Two are kept, so that there is one while the next is written. Nothing in them is executed.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +26,8 @@ from engine.train.state import Epoch, State
 
 MANIFEST, WEIGHTS, STEPS = "manifest.json", "model.safetensors", "steps.pt"
 FORMAT, KEPT = 1, 2
-PREFIX = "epoch-"
+PREFIX, LOCK = "epoch-", "lock"
+PATIENCE_S, PAUSE_S = 30.0, 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +46,14 @@ def code_version() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoints:
-    """The checkpoints of one network in a folder, of which one process is the only writer."""
+    """The checkpoints of one network in a folder, of which one process is the only writer.
+
+    Where an epoch takes less than `least_s` seconds, not every one is kept.
+    """
 
     folder: Path
     identity: Identity
+    least_s: float = 0.0
 
     def save(self, state: State) -> None:
         """Keep the state after its last epoch; RunError, with the place, where it cannot be written."""
@@ -64,7 +72,7 @@ class Checkpoints:
 
     def _write(self, trial: Path, state: State) -> None:
         now = {f"now.{name}": value for name, value in state.network.state_dict().items()}
-        best = {f"best.{name}": value for name, value in state.best.items()}
+        best = {f"best.{name}": value for name, value in state.best.items() if not state.history[-1].best}
         save_file({name: value.contiguous() for name, value in (now | best).items()}, trial / WEIGHTS)
         steps = {"optimiser": state.optimiser.state_dict(), "schedule": state.schedule.state_dict()}
         torch.save(steps, trial / STEPS)
@@ -80,18 +88,21 @@ class Checkpoints:
         _sync(trial / MANIFEST)
         _sync(trial)
 
-    def resume(self, state: State) -> bool:
-        """Whether there was a checkpoint: the state is then as it was after its last epoch.
+    def resume(self, state: State) -> None:
+        """Make the state what it was after the last epoch that was kept; as it is where none was.
 
-        PlanError, with the remedy, where the newest is of another training.
+        PlanError, with the remedy, where the newest checkpoint is of another training.
         """
-        for folder in reversed(_finished(self.folder)):
-            manifest = _manifest(folder)
-            if manifest is not None:
-                _refuse_other(manifest, self.identity, self.folder)
-                _load(folder, manifest, state)
-                return True
-        return False
+        if (found := _newest(self.folder)) is not None:
+            _refuse_other(found[1], self.identity, self.folder)
+            _load(*found, state)
+
+    def history(self) -> list[Epoch]:
+        """The epochs that are kept; PlanError as above."""
+        if (found := _newest(self.folder)) is None:
+            return []
+        _refuse_other(found[1], self.identity, self.folder)
+        return _history(found[1])
 
     def _tidy(self) -> None:
         """Leave the newest ones alone, and nothing of what was never finished."""
@@ -100,15 +111,31 @@ class Checkpoints:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def only_writer(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
+    """Within it no other process trains in this folder; RunError where one still does after a while.
+
+    The lock goes with its process: the worker of a training that was killed may outlive it by seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        for attempt in range(int(patience_s / PAUSE_S) + 1):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(PAUSE_S if attempt < patience_s / PAUSE_S else 0)
+        else:
+            raise RunError(f"another process trains in {folder}; wait for it, or stop it, and try again")
+        yield
+
+
 def refuse_others(folders: Sequence[Path], spec: str) -> None:
     """PlanError where a folder has checkpoints of another spec or program, before anything is read."""
     for place in folders:
-        for folder in reversed(_finished(place)):
-            manifest = _manifest(folder)
-            if manifest is not None:
-                data = manifest["identity"]["data"]
-                _refuse_other(manifest, Identity(spec=spec, data=data, code=code_version()), place)
-                break
+        if (found := _newest(place)) is not None:
+            data = found[1]["identity"]["data"]
+            _refuse_other(found[1], Identity(spec=spec, data=data, code=code_version()), place)
 
 
 def _refuse_other(manifest: dict[str, Any], ours: Identity, place: Path) -> None:
@@ -127,6 +154,14 @@ def _refuse_other(manifest: dict[str, Any], ours: Identity, place: Path) -> None
 def _finished(folder: Path) -> list[Path]:
     """Checkpoints in the order of their epochs."""
     return sorted(path for path in folder.glob(f"{PREFIX}*") if path.is_dir())
+
+
+def _newest(folder: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The newest whole checkpoint and its manifest."""
+    for path in reversed(_finished(folder)):
+        if (manifest := _manifest(path)) is not None:
+            return path, manifest
+    return None
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
@@ -149,12 +184,13 @@ def _load(folder: Path, manifest: dict[str, Any], state: State) -> None:
     state.network.load_state_dict(now)
     state.optimiser.load_state_dict(steps["optimiser"])
     state.schedule.load_state_dict(steps["schedule"])
-    state.best = best
-    state.history = [Epoch(**_tupled(epoch)) for epoch in manifest["history"]]
+    state.history = _history(manifest)
+    state.best = now if state.history[-1].best else best
 
 
-def _tupled(epoch: dict[str, Any]) -> dict[str, Any]:
-    return epoch | {"scatter_L": tuple(epoch["scatter_L"])}
+def _history(manifest: dict[str, Any]) -> list[Epoch]:
+    epochs = (epoch | {"scatter_L": tuple(epoch["scatter_L"])} for epoch in manifest["history"])
+    return [Epoch(**epoch) for epoch in epochs]
 
 
 def _sha256(path: Path) -> str:

@@ -1,61 +1,137 @@
-"""The label table: what is known of stars, looked up by the survey's keys."""
+"""The label table: what is known of stars, looked up for spectra by key or by position."""
 
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from engine.auxiliary.lookup import rows_of
+from engine.auxiliary.sorted_copy import KEY, part_path
 from engine.columns import SCALARS, describe_label
-from engine.errors import PlanError
+from engine.errors import PlanError, ShardUnavailable
 from engine.surveys.survey import Survey
+from engine.train.match_asked import PLACE, columns_asked
+from engine.train.match_sky import Sky, nearest, open_sky
+from engine.train.match_sql import NULL, SLASH
+from engine.train.match_table import ABOUT, About, label_copy
 from engine.train.spec import LabelTable
-from engine.types import Floats
+from engine.types import Bools, Floats
 
-# What catalogs write for "no value" where they cannot write NULL.
-MISSING_BELOW = -9998.0
+Errors: TypeAlias = Literal["own", "floored", "free"]
+"""Of a label: they must be there; a floor stands in for them; no loss needs them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """What N spectra have in the label table. A row's columns are NULL where there is none.
+
+    An error is 0 where the table gives none; `known_NL` is False where a label is missing.
+    """
+
+    there_N: Bools
+    ambiguous_N: Bools
+    stars: Sequence[str]
+    columns: pa.Table
+    label_NL: Floats
+    error_NL: Floats
+    known_NL: Bools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """A label table in memory, looked up by key."""
+    """A label table, ready to be asked: `schema` is what a match gives, `have` all that it could have."""
 
-    row_of: dict[tuple, int]
-    value_NL: Floats
-    error_NL: Floats
+    table: LabelTable
+    sha256: str
+    folder: Path
+    about: About
+    key_type: pa.DataType
+    errors: Mapping[str, Errors]
+    sky: Sky | None
+    schema: pa.Schema
+    have: tuple[str, ...]
 
-    def rows(self, spectra: pa.Table, key: tuple[str, ...]) -> np.ndarray:
-        """The table's row for each spectrum, -1 where there is none."""
-        keys = zip(*(spectra[name].to_pylist() for name in key), strict=True)
-        return np.array([self.row_of.get(one, -1) for one in keys], np.int64)
+    def match(self, spectra: pa.Table, stars: Sequence[str]) -> Matched:
+        """The row of each spectrum; `stars` tells whose it is, unless it is found by position."""
+        nobody_N = np.zeros(len(spectra), bool)
+        if self.sky is None:
+            return self._found(_keys(spectra, self.table.key or (), self.key_type), nobody_N, stars)
+        near = nearest(self.sky, spectra)
+        keys = pa.array(near.row_N, mask=near.row_N < 0)
+        return self._found(keys, near.ambiguous_N, [f"label row {star}" for star in near.star_N])
 
-
-def read_labels(table: LabelTable, survey: Survey) -> Labels:
-    """The label table; PlanError, with the remedy, for one that cannot be joined or learnt from."""
-    _check_names(table, survey)
-    found = _read(table)
-    _check_key_types(table, found.schema, survey)
-    keys = list(zip(*(found[name].to_pylist() for name in table.key), strict=True))
-    row_of = {key: row for row, key in enumerate(keys)}
-    if len(row_of) < len(keys):
-        doubled = next(key for row, key in enumerate(keys) if row_of[key] != row)
-        raise PlanError(
-            f"labels.path: {table.path}: {len(keys) - len(row_of)} rows repeat a key, such as {doubled}; "
-            "keep one row of each, or name more columns in [labels] key"
+    def _found(self, keys: pa.Array, ambiguous_N: Bools, stars: Sequence[str]) -> Matched:
+        try:
+            rows = rows_of(self.folder, keys)
+        except (OSError, pa.ArrowException) as error:
+            raise ShardUnavailable(
+                f"labels: the sorted copy of {self.table.path} in the cache cannot be read: {error}; "
+                "where it is damaged, remove it from $ABUNDANT_CACHE/auxiliary"
+            ) from error
+        names = self.table.names
+        label_NL = np.stack([_floats(rows, name) for name in names], axis=1)
+        error_NL = np.stack([self._errors(rows, name) for name in names], axis=1)
+        known_NL = np.isfinite(label_NL) & np.isfinite(error_NL)
+        return Matched(
+            there_N=np.asarray(known_NL.any(axis=1)),
+            ambiguous_N=ambiguous_N,
+            stars=stars,
+            columns=rows,
+            label_NL=label_NL,
+            error_NL=error_NL,
+            known_NL=known_NL,
         )
-    # A row without any id belongs to no spectrum, not to all those without one.
-    row_of.pop((None,) * len(table.key), None)
+
+    def _errors(self, rows: pa.Table, name: str) -> Floats:
+        """The label's own errors: NaN where one is needed and missing, 0 where none is needed."""
+        own = _floats(rows, f"e_{name}") if f"e_{name}" in rows.column_names else np.zeros(len(rows), "f4")
+        return own if self.errors[name] == "own" else np.where(own > 0, own, np.float32(0))
+
+
+def read_labels(
+    table: LabelTable, survey: Survey, *, cut_names: Collection[str] = (), needs_errors: bool = True
+) -> Labels:
+    """The label table; PlanError, with the remedy, for one that cannot be joined or learnt from.
+
+    `cut_names` are the columns that cuts name, as far as the table has them.
+    """
+    types = {column.name: column.type for column in (*survey.keys, *SCALARS)}
+    _check_names(table, survey, types)
+    asked = columns_asked(table, cut_names)
+    kinds = {name: _kind(types[name]) for name in table.key or ()}
+    folder = label_copy(table, asked, kinds)
+    about = About(**json.loads((folder / ABOUT).read_text(encoding="utf-8")))
+    errors: dict[str, Errors] = {name: _rule(table, name, about, needs_errors) for name in table.names}
     return Labels(
-        row_of=row_of,
-        value_NL=np.stack([_floats(found, name) for name in table.names], axis=1),
-        error_NL=np.stack([_errors(found, name, table) for name in table.names], axis=1),
+        table=table,
+        sha256=asked.sha256,
+        folder=folder,
+        about=about,
+        key_type=pa.int64() if not kinds else next(iter(kinds.values())) if len(kinds) == 1 else pa.string(),
+        errors=errors,
+        sky=_open_sky(table, folder),
+        schema=pq.read_schema(part_path(folder, 0)),
+        have=asked.have,
     )
 
 
-def _check_names(table: LabelTable, survey: Survey) -> None:
+def _open_sky(table: LabelTable, folder: Path) -> Sky | None:
+    if table.sky is None:
+        return None
+    wanted = [KEY, *(f"_{name}" for name in PLACE if getattr(table.sky, name) is not None)]
+    parts = pa.concat_tables(pq.read_table(part, columns=wanted) for part in sorted(folder.glob("part-*")))
+    return open_sky({name: parts[name].to_numpy() for name in wanted}, KEY, table.sky)
+
+
+def _check_names(table: LabelTable, survey: Survey, have: Collection[str]) -> None:
     """PlanError for a key column that the survey does not have, and for a label that nobody knows."""
-    have = [column.name for column in (*survey.keys, *SCALARS)]
-    if unknown := [name for name in table.key if name not in have]:
+    if unknown := [name for name in table.key or () if name not in have]:
         raise PlanError(
             f"labels.key: {survey.name} has no column {', '.join(unknown)}; it has {', '.join(have)}"
         )
@@ -66,64 +142,41 @@ def _check_names(table: LabelTable, survey: Survey) -> None:
             raise PlanError(f"labels.names: {error}") from None
 
 
-def _read(table: LabelTable) -> pa.Table:
-    """The columns that are asked for, each there once, and rows in them."""
-    try:
-        columns = pq.read_schema(table.path).names
-        wanted = [*table.key, *table.names]
-        if missing := [name for name in wanted if name not in columns]:
-            raise PlanError(
-                f"labels.path: {table.path} has no column {', '.join(missing)}; it has {', '.join(columns)}"
-            )
-        wanted += [error for name in table.names if (error := f"e_{name}") in columns]
-        if doubled := sorted({name for name in wanted if columns.count(name) > 1}):
-            raise PlanError(f"labels.path: {table.path} has column {', '.join(doubled)} twice; rename one")
-        found = pq.read_table(table.path, columns=list(dict.fromkeys(wanted)))
-    except (OSError, pa.ArrowException) as error:
-        raise PlanError(f"labels.path: {table.path} cannot be read as Parquet: {error}") from error
-    if not len(found):
-        raise PlanError(f"labels.path: {table.path} has no rows; give a table with a row per labelled star")
-    return found
+def _rule(table: LabelTable, name: str, about: About, needed: bool) -> Errors:
+    """What holds for the errors of a label; PlanError where they are needed and not good enough."""
+    if table.error_floor.get(name, 0.0) > 0:
+        return "floored"
+    if not needed:
+        return "free"
+    counts = about.labels[name]
+    if counts["unusable"] or (counts["known"] and not counts["errors"]):
+        found = f"{counts['errors']} have an e_{name}, {counts['unusable']} of them zero or negative"
+        raise PlanError(
+            f"label {name} has errors that are zero or missing (of {counts['known']} rows with it {found}); "
+            f"give [labels] error_floor.{name} in its unit, or a loss that needs none (mse, robust)"
+        )
+    return "own"
 
 
-def _check_key_types(table: LabelTable, found: pa.Schema, survey: Survey) -> None:
-    """PlanError for ids that could not be equal to the survey's, or are blurred: a float keeps 53 bits."""
-    ours = {column.name: column.type for column in (*survey.keys, *SCALARS)}
-    for name in table.key:
-        theirs = found.field(name).type
-        if _kind(theirs) != _kind(ours[name]):
-            raise PlanError(
-                f"labels.path: key column {name} of {table.path} is {theirs}, {survey.name} has it as "
-                f"{ours[name]}: store it as {ours[name]}"
-            )
+def _kind(kind: pa.DataType) -> pa.DataType:
+    """How a key is compared: as integer or as text."""
+    return pa.int64() if pa.types.is_integer(kind) else pa.string()
 
 
-def _kind(kind: pa.DataType) -> str:
-    if pa.types.is_dictionary(kind):
-        return _kind(kind.value_type)
-    if pa.types.is_integer(kind):
-        return "integer"
-    return "string" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else str(kind)
+def _keys(spectra: pa.Table, names: Sequence[str], kind: pa.DataType) -> pa.Array:
+    """One key for each spectrum, as in the sorted copy; NULL for one without any."""
+    columns = [spectra[name].combine_chunks() for name in names]
+    if len(columns) == 1:
+        return columns[0].cast(kind)
+    texts: list[Any] = [column.cast(pa.string()) for column in columns]
+    joined = pc.call_function(
+        "binary_join_element_wise",
+        [*texts, SLASH],
+        pc.JoinOptions(null_handling="replace", null_replacement=NULL),
+    )
+    nothing_N = np.logical_and.reduce([column.is_null().to_numpy(zero_copy_only=False) for column in columns])
+    return pc.call_function("if_else", [pa.array(nothing_N), pa.scalar(None, pa.string()), joined])
 
 
 def _floats(table: pa.Table, name: str) -> Floats:
-    """A column as float32, NaN where it is NULL or a catalog's -9999; PlanError unless it holds numbers."""
-    kind = table.schema.field(name).type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
-        raise PlanError(f"labels.path: column {name} is {kind}, not numbers: store it as float32")
-    # By way of float64, where every integer a label can be has a place.
-    values = table[name].cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy().astype(np.float32)
-    return np.where(values < MISSING_BELOW, np.float32(np.nan), values)
-
-
-def _errors(table: pa.Table, name: str, spec: LabelTable) -> Floats:
-    """The label's own errors; 0 where there is none and a floor stands in for it."""
-    floored = spec.error_floor.get(name, 0.0) > 0
-    own = (
-        _floats(table, f"e_{name}") if f"e_{name}" in table.column_names else np.zeros(len(table), np.float32)
-    )
-    if not floored and not (own[np.isfinite(own)] > 0).all():
-        raise PlanError(
-            f"label {name} has errors that are zero or missing; give [labels] error_floor.{name} in its unit"
-        )
-    return np.where(own > 0, own, np.float32(0)) if floored else own
+    return table[name].fill_null(np.nan).to_numpy().astype(np.float32, copy=False)

@@ -2,8 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from engine.draw import Network, Output
-from engine.errors import RunError
+from engine.errors import RunError, UnexpectedNaN
 from engine.train.augment import augmented
 from engine.train.checkpoint import Checkpoints
 from engine.train.losses import Loss
@@ -55,20 +55,20 @@ def fit(
     """Train in place and leave the weights that the settings keep; the history comes back.
 
     With checkpoints it goes on where they end. The penalty counts in training alone: an epoch is as good as
-    its labels. RunError when the loss is no longer a number.
+    its labels. UnexpectedNaN when the loss is no longer a number.
     """
     state = _start(network, course.settings)
     if checkpoints is not None:
         checkpoints.resume(state)
+    _begin_together(state, together)
+    saved = time.monotonic()
     while not is_over(state.history, course.settings):
         epoch = _epoch(state, course, together)
-        advance(state.schedule, epoch.validation_loss)
-        if epoch.best:
-            state.best = {name: value.clone() for name, value in network.state_dict().items()}
-        state.history.append(epoch)
+        _take(state, epoch)
         if together.rank == 0:
-            if checkpoints is not None:
+            if checkpoints is not None and _is_due(checkpoints, saved, state, course.settings):
                 checkpoints.save(state)
+                saved = time.monotonic()
             on_epoch(epoch)
     if course.settings.keep == "best":
         network.load_state_dict(state.best)
@@ -82,6 +82,29 @@ def _start(network: Network, settings: Training) -> State:
     )
 
 
+def _take(state: State, epoch: Epoch) -> None:
+    """The epoch is over: its weights may be the best, and the step may shrink."""
+    advance(state.schedule, epoch.validation_loss)
+    if epoch.best:
+        state.best = {name: value.clone() for name, value in state.network.state_dict().items()}
+    state.history.append(epoch)
+
+
+def _is_due(checkpoints: Checkpoints, saved: float, state: State, settings: Training) -> bool:
+    return time.monotonic() - saved >= checkpoints.least_s or is_over(state.history, settings)
+
+
+def _begin_together(state: State, together: Together) -> None:
+    """RunError where this worker goes on from another epoch than the first one does."""
+    device = next(state.network.parameters()).device
+    first = together.agree(torch.tensor([len(state.history)], device=device))
+    if int(first) != len(state.history):
+        raise RunError(
+            f"worker {together.rank} goes on after epoch {len(state.history)}, the first one after "
+            f"{int(first)}: all machines must see the folder of the training"
+        )
+
+
 def _epoch(state: State, course: Course, together: Together) -> Epoch:
     """One pass over the training stars and a look at the validation stars."""
     started, number = time.perf_counter(), len(state.history) + 1
@@ -90,7 +113,7 @@ def _epoch(state: State, course: Course, together: Together) -> Epoch:
     reached = together.agree(_validate(state.network, course))
     validation_loss, *scatter = reached.tolist()
     if not np.isfinite(validation_loss):
-        raise RunError(_broken(number, "on validation stars"))
+        raise UnexpectedNaN(_broken(number, "on validation stars"))
     return Epoch(
         number=number,
         train_loss=train_loss,
@@ -111,7 +134,7 @@ def _pass(state: State, course: Course, number: int, together: Together) -> floa
     extra = torch.Generator(device).manual_seed(course.seed_of(number, f"augmentation {together.rank}"))
     losses = []
     network.train()
-    with _dropout(course.seed_of(number, f"dropout {together.rank}"), device):
+    with _seeded(course.seed_of(number, f"dropout {together.rank}"), device):
         batches = torch.randperm(len(stars), generator=order).split(settings.batch)
         for count, batch in enumerate(batches, start=1):
             rows, part = share(batch, together)
@@ -122,7 +145,7 @@ def _pass(state: State, course: Course, number: int, together: Together) -> floa
             value.backward()
             loss = together.join(network, value.detach()).item()
             if not np.isfinite(loss):
-                raise RunError(_broken(number, f"in batch {count} of {len(batches)}"))
+                raise UnexpectedNaN(_broken(number, f"in batch {count} of {len(batches)}"))
             state.optimiser.step()
             losses.append(loss * len(batch))
     return sum(losses) / len(stars)
@@ -164,17 +187,9 @@ def _precision(settings: Training, device: torch.device) -> AbstractContextManag
     return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
 
 
-class _dropout(AbstractContextManager[None]):  # noqa: N801
-    """Within it torch's own random numbers, which dropout takes, follow from a seed; then they are as before."""
-
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self._seed = seed
-        devices = [device.index or 0] if device.type == "cuda" else []
-        self._forked = torch.random.fork_rng(devices)
-
-    def __enter__(self) -> None:
-        self._forked.__enter__()
-        torch.manual_seed(self._seed)
-
-    def __exit__(self, *error: object) -> None:
-        self._forked.__exit__(*error)  # pyright: ignore
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Within it torch's own random numbers, which dropout takes, follow from a seed; before and after not."""
+    with torch.random.fork_rng([device.index or 0] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

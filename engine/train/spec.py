@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import ConfigDict, Field, PositiveFloat, model_validator
+from pydantic import ConfigDict, Field, PositiveFloat, field_validator, model_validator
 
 from engine.spec import Auxiliary, Frozen, Names, Place, Sampling, Seed, SurveySpec
 
@@ -19,7 +19,7 @@ class SkyMatch(Frozen):
     dec: str = "dec"
     """Declination, degrees, ICRS."""
     pm_ra: str | None = None
-    """Proper motion in right ascension times cos(dec), mas/yr, as Gaia has it. Missing values count as zero."""
+    """Proper motion in right ascension times cos(dec), mas/yr, as Gaia has it. Missing ones count as zero."""
     pm_dec: str | None = None
     """Proper motion in declination, mas/yr."""
     epoch: float | None = Field(default=None, ge=1900, le=2100)
@@ -70,6 +70,10 @@ class LabelTable(Frozen):
     def _one_way_to_join(self) -> Self:
         if (self.key is None) == (self.sky is None):
             raise ValueError("give either key, columns that join, or [labels.sky], and not both")
+        if ours := sorted({"snr", "good_fraction"} & self.columns.keys()):
+            raise ValueError(
+                f"columns: {', '.join(ours)} is what we measure of a spectrum; choose another name"
+            )
         if self.sky is not None and self.best is not None:
             raise ValueError("best counts only with key; by position the nearest row is taken")
         return self
@@ -79,7 +83,7 @@ class Cuts(Frozen):
     """Which stars are good enough to learn from. Any other name is a cut of your own: snr = "snr > 50"."""
 
     model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, str] = Field(init=False)
+    __pydantic_extra__: dict[str, str] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     min_snr: float = 10.0
     """Least median S/N per pixel."""
@@ -89,6 +93,17 @@ class Cuts(Frozen):
     """Which spectra of a star: all of them (also None), or the one with the best S/N."""
     best_snr: str | None = None
     """Which S/N: ours (snr, median per pixel), or a column of the label table."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_cuts_are_text(cls, plain: Any) -> Any:
+        for name, value in plain.items() if isinstance(plain, dict) else ():
+            if name not in cls.model_fields and not isinstance(value, str):
+                raise ValueError(
+                    f'{name} = {value}: no cut of your own, which is text such as "snr > 50", and none of '
+                    f"ours: {', '.join(cls.model_fields)}"
+                )
+        return plain
 
     @model_validator(mode="after")
     def _snr_is_named(self) -> Self:
@@ -212,6 +227,60 @@ class Training(Frozen):
         return self
 
 
+class Range(Frozen):
+    """What a key may be in a search: one of these."""
+
+    uniform: tuple[float, float] | None = None
+    """Between two numbers."""
+    loguniform: tuple[PositiveFloat, PositiveFloat] | None = None
+    """Between two numbers, their logarithm uniform."""
+    choice: Annotated[tuple[Any, ...], Field(min_length=1)] | None = None
+    """One of these values."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        given = [item for item in (self.uniform, self.loguniform, self.choice) if item is not None]
+        if len(given) != 1:
+            raise ValueError("give one of uniform = [low, high], loguniform = [low, high], choice = [...]")
+        if self.choice is None and not given[0][0] < given[0][1]:
+            raise ValueError("[low, high] must ascend")
+        return self
+
+
+# What a search may vary: losses of different trials must be the same function of the same labels.
+FIXED = ("loss", "seed", "members", "keep_share", "epochs", "keep", "early_stopping")
+
+
+class Search(Frozen):
+    """Trials before the training: the one of least validation loss is then trained as the spec says.
+
+    Bad trials are stopped early (ASHA, Li et al. 2018). Needs a profile with runtime = "ray_data".
+    """
+
+    trials: int = Field(ge=2, le=10_000)
+    """How many points of the ranges are tried, drawn at random."""
+    grace: int = Field(default=5, ge=1)
+    """Epochs that each trial may do."""
+    reduction: int = Field(default=3, ge=2)
+    """Of so many trials one goes on, each time that epochs have grown by the same factor."""
+    seed: Seed = 1
+    """Which points are drawn."""
+    ranges: dict[str, Range] = Field(min_length=1)
+    """By key: "training.learning_rate", "model.hyper.dropout", …"""
+
+    @field_validator("ranges")
+    @classmethod
+    def _keys_are_searchable(cls, ranges: dict[str, Range]) -> dict[str, Range]:
+        fixed = [f"training.{name}" for name in FIXED]
+        for key in ranges:
+            if not key.startswith(("training.", "model.hyper.")) or key in fixed:
+                raise ValueError(
+                    f"{key} cannot be searched; keys of [training] but {', '.join(FIXED)}, and of [model] "
+                    'hyper can: "training.learning_rate", "model.hyper.dropout"'
+                )
+        return ranges
+
+
 class BundleOut(Frozen):
     """Where the result goes."""
 
@@ -221,6 +290,13 @@ class BundleOut(Frozen):
     """Name on the card."""
     licence: str = "unspecified"
     """Licence of the weights, for the card."""
+
+
+class TrainingSetOut(Frozen):
+    """Where the prepared stars are kept, for this training and those that ask for the same."""
+
+    out: Place | None = None
+    """A folder; None: beside the bundle, as OUT-stars."""
 
 
 class TrainSpec(Frozen):
@@ -234,6 +310,8 @@ class TrainSpec(Frozen):
     split: Split = Split()
     model: NetworkSpec
     training: Training = Training()
+    search: Search | None = None
+    """None: the network is trained as [model] and [training] say."""
     sampling: Sampling | None = None
     """How errors are calibrated, and runs draw; None: as the model's authors do."""
     bundle: BundleOut

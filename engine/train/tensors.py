@@ -1,6 +1,7 @@
 """A part of the training set in the network's units, ready for any device or machine."""
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -42,14 +43,20 @@ class Tensors:
         """The same on a device."""
         return Tensors(**{name: getattr(self, name).to(device) for name in self.__slots__})
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Between processes as arrays, which an object store shares without a copy."""
+        return of_arrays, (self.arrays(),)
+
     def arrays(self) -> dict[str, np.ndarray]:
-        """The same as arrays, which travel between processes without a copy."""
+        """The same as arrays."""
         return {name: getattr(self, name).numpy() for name in self.__slots__}
 
 
 def of_arrays(arrays: Mapping[str, np.ndarray]) -> Tensors:
-    """Tensors that share the memory of arrays."""
-    return Tensors(**{name: torch.as_tensor(array) for name, array in arrays.items()})
+    """Tensors that share the memory of arrays; nobody ever writes to it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return Tensors(**{name: torch.as_tensor(array) for name, array in arrays.items()})
 
 
 def to_tensors(stars: LabelledSpectra, scalers: Scalers, floor_L: Floats) -> Tensors:

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from engine.columns import describe_label
 
@@ -25,15 +26,22 @@ def pages(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
         yield tuple(names[start : start + PER_PAGE])
 
 
-def grid(rows: int, columns: int, height: float, **more: Any) -> tuple[Figure, np.ndarray]:
-    """A figure of full width with rows x columns axes."""
-    figure = Figure(figsize=(WIDTH, height), layout="constrained", dpi=DPI)
+def width_of(columns: int) -> float:
+    """How wide a figure of so many labels side by side is."""
+    return WIDTH * min(1.0, (columns + 0.15) / PER_PAGE)
+
+
+def grid(
+    rows: int, columns: int, height: float, *, width: float = WIDTH, **more: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure with rows x columns axes."""
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=DPI)
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False, **more)
     for each in axes.flat:
         each.tick_params(which="both", direction="in", top=True, right=True)
         each.minorticks_on()
-        each.xaxis.set_major_locator(MaxNLocator(5))
+        each.xaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 5, 10)))
     return figure, axes
 
 
@@ -61,8 +69,17 @@ def number(value: float, unit: str) -> str:
     if not np.isfinite(value):
         return "–"
     if unit == "K":
-        return f"{value:.1f}" if abs(value) < 10 else f"{value:.0f}"
-    return f"{value:.3f}" if "dex" in SHORT_UNITS.get(unit, unit) else f"{value:.3g}"
+        text = f"{value:.1f}" if abs(value) < 10 else f"{value:.0f}"
+    else:
+        text = f"{value:.3f}" if SHORT_UNITS.get(unit, unit) == "dex" else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def plain_log(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as plain numbers: 1, 2, 5, 10."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axis.set_major_formatter(lambda x, _: f"{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def nothing(axes: Axes, why: str) -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from engine.models.card import Card
 from engine.train.report import LabelStars, Spread, Validation
 from engine.train.report.summary import spread, versus
-from jobs.training_report.axes import grid, note, number, pages, unit_of, written
+from jobs.training_report.axes import grid, number, pages, symbol, unit_of, width_of, written
 from jobs.training_report.density import Limits, Shade, draw_density, draw_running, span, symmetric
 
 
@@ -18,7 +18,7 @@ def draw_comparison(validation: Validation, card: Card) -> Iterator[Figure]:
     units = dict(zip(validation.names, validation.units, strict=True))
     common = [name for name in validation.names if versus(validation.stars(name)) is not None]
     for names in pages(common):
-        figure, axes = grid(2, len(names), 5.8, sharex="col", sharey="col")
+        figure, axes = grid(2, len(names), 5.8, width=width_of(len(names)), sharex="col", sharey="col")
         shade = Shade()
         for column, name in zip(axes.T, names, strict=True):
             _pair(column, name, units[name], validation.stars(name), shade)
@@ -36,9 +36,8 @@ def _pair(column: np.ndarray, name: str, unit: str, stars: LabelStars, shade: Sh
     x, y = span(stars.truth_N, 99.8), symmetric(theirs_N, ours_N)
     for axes, residual_N in zip(column, (theirs_N, ours_N), strict=True):
         _panel(axes, stars.truth_N, residual_N, (x, y), shade)
-        note(axes, _words(spread(residual_N), unit))
-        axes.set_ylabel(f"residual [{unit_of(name, unit)}]")
-    column[0].set_title(written(name, unit))
+        axes.set_title(_words(spread(residual_N), unit), loc="left", fontsize=8)
+        axes.set_ylabel(f"Δ {symbol(name)} [{unit_of(name, unit)}]")
     column[1].set_xlabel(written(name, unit, "true "))
 
 

@@ -37,15 +37,15 @@ class Picture:
 
 
 SHADED = (
-    "Shades count stars per cell (points where stars are few); red: running median, dashed: 16 and 84 %. "
+    "Shades count stars per cell (points where stars are few); line: running median, dashes: 16 and 84 %. "
     "“Beyond” are stars outside the axes."
 )
 KINDS = (
     Kind(
         name="losses",
         title="Training",
-        caption="Losses and scatter by epoch; dotted: the epoch whose weights were kept. The loss on training "
-        "stars is taken with dropout, noise and penalty, so that it may lie above that on validation stars.",
+        caption="Losses and scatter by epoch; dotted: the epoch whose weights were kept. The loss on "
+        "training stars is taken with dropout, noise and penalty: it may lie above that on validation stars.",
         draw=draw_learning,
     ),
     Kind(

@@ -10,8 +10,8 @@ from scipy.stats import binom
 
 from engine.models.card import Card
 from engine.train.report import LabelStars, Validation
-from engine.train.report.summary import transform
-from jobs.training_report.axes import BLUE, VERMILION, grid, nothing, pages, symbol
+from engine.train.report.summary import honesty, transform
+from jobs.training_report.axes import BLUE, VERMILION, grid, nothing, pages, symbol, width_of
 
 LEVELS = np.linspace(0.02, 0.98, 49)
 TENTHS = 10
@@ -22,12 +22,9 @@ BAND = (0.025, 0.975)
 def draw_honesty(validation: Validation, card: Card) -> Iterator[Figure]:  # noqa: ARG001
     """A figure for every few labels: coverage above, probability integral transform below."""
     for names in pages(validation.names):
-        figure, axes = grid(2, 3, 5.8)
-        for column, name in zip(axes.T, names, strict=False):
+        figure, axes = grid(2, len(names), 5.8, width=width_of(len(names)))
+        for column, name in zip(axes.T, names, strict=True):
             _pair(column[0], column[1], name, validation.stars(name))
-        for column in axes.T[len(names) :]:
-            column[0].set_axis_off()
-            column[1].set_axis_off()
         yield figure
 
 
@@ -57,14 +54,17 @@ def _coverage(axes: Axes, stars: LabelStars) -> None:
         axes.plot(LEVELS, (pull_N[:, None] <= sigmas).mean(axis=0), style, color=colour, lw=1.5, label=label)
     axes.set(xlim=(0, 1), ylim=(0, 1))
     axes.legend(fontsize=8, loc="upper left", frameon=False)
+    found = honesty(stars)
+    shares = f"{count:,} stars\nwithin error {found.within_68:.1%}\nwithin 1.96 errors {found.within_95:.1%}"
+    axes.text(0.97, 0.04, shares, transform=axes.transAxes, ha="right", va="bottom", fontsize=8)
 
 
 def _pit(axes: Axes, stars: LabelStars) -> None:
     """The histogram of the transform over what is expected: flat at one for honest errors."""
     expected = len(stars) / TENTHS
     low, high = (binom.ppf(edge, len(stars), 1 / TENTHS) / expected for edge in BAND)
-    axes.axhspan(low, high, color="0.85", lw=0)
+    axes.axhspan(float(low), float(high), color="0.85", lw=0)
     axes.axhline(1, color="0.5", lw=0.8)
     counts, edges = np.histogram(transform(stars), bins=TENTHS, range=(0.0, 1.0))
-    axes.stairs(counts / expected, edges, color=BLUE, lw=1.5)
+    axes.stairs(counts / expected, edges, color=BLUE, lw=1.5, baseline=None)
     axes.set(xlim=(0, 1), ylim=(0, max(2.0, 1.1 * counts.max() / expected)))

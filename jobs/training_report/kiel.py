@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -25,7 +26,7 @@ def draw_kiel(validation: Validation, card: Card) -> Iterator[Figure]:
     figure, axes = grid(1, 2, 4.4, sharex=True, sharey=True)
     drawn = [
         _stars(panel, array_NL[shown_N], at, None if colour is None else validation.names.index(colour))
-        for panel, array_NL in zip(axes[0], (validation.truth_NL, validation.centre_NL), strict=True)
+        for panel, array_NL in zip(axes[0], (known_truth(validation), validation.centre_NL), strict=True)
     ]
     _frame(axes, validation, card, at)
     axes[0, 0].set(title="true", ylabel=written("logg", validation.units[at[1]]))
@@ -36,7 +37,12 @@ def draw_kiel(validation: Validation, card: Card) -> Iterator[Figure]:
     yield figure
 
 
-def _stars(axes: Axes, array_NL: np.ndarray, at: list[int], colour: int | None) -> object:
+def known_truth(validation: Validation) -> np.ndarray:
+    """True labels, NaN where a label is missing, whatever stands there."""
+    return np.where(validation.known_NL, validation.truth_NL, np.nan)
+
+
+def _stars(axes: Axes, array_NL: np.ndarray, at: list[int], colour: int | None) -> PathCollection:
     size = float(np.clip(6000 / len(array_NL), 1.5, 14))
     shade = {"color": "#0f4a8a"} if colour is None else {"c": array_NL[:, colour], "vmin": -2.0, "vmax": 0.5}
     if colour is not None:
@@ -47,7 +53,7 @@ def _stars(axes: Axes, array_NL: np.ndarray, at: list[int], colour: int | None) 
 def _frame(axes: np.ndarray, validation: Validation, card: Card, at: list[int]) -> None:
     """Limits around all stars and the training range, which is drawn."""
     ranges = {label.name: (label.low, label.high) for label in card.labels}
-    both = np.concatenate([validation.truth_NL[:, at], validation.centre_NL[:, at]])
+    both = np.concatenate([known_truth(validation)[:, at], validation.centre_NL[:, at]])
     edges = [ranges.get(name, (None, None)) for name in ("teff", "logg")]
     known = [[edge for edge in pair if edge is not None] for pair in edges]
     limits = [span(np.append(x_N, pair)) for x_N, pair in zip(both.T, known, strict=True)]

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from engine.models.card import Card
 from engine.train.report import EpochScore, Validation
-from jobs.training_report.axes import BLUE, GREEN, ORANGE, PURPLE, VERMILION, grid, symbol
+from jobs.training_report.axes import BLUE, GREEN, ORANGE, PURPLE, VERMILION, grid, plain_log, symbol
 
 STYLES = ("-", "--", ":", "-.")
 COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, "0.3")
@@ -34,8 +34,9 @@ def _losses(axes: Axes, history: tuple[EpochScore, ...]) -> None:
     _mark_best(axes, history)
     if min(train + kept) > 0:
         axes.set_yscale("log")
+        plain_log(axes.yaxis)
     axes.set(xlabel="epoch", ylabel="loss")
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, edgecolor="none", framealpha=0.9)
 
 
 def _scatter(axes: Axes, history: tuple[EpochScore, ...], names: list[str]) -> None:
@@ -44,12 +45,15 @@ def _scatter(axes: Axes, history: tuple[EpochScore, ...], names: list[str]) -> N
         relative = [epoch.scatter[name] / best.scatter[name] for epoch in history]
         style = STYLES[at // len(COLOURS) % len(STYLES)]
         label = symbol(name)
-        axes.plot([epoch.number for epoch in history], relative, style, lw=1.2, label=label, color=COLOURS[at % 6])
+        axes.plot(
+            [epoch.number for epoch in history], relative, style, lw=1.2, label=label, color=COLOURS[at % 6]
+        )
     _mark_best(axes, history)
     axes.axhline(1, color="0.7", lw=0.8, zorder=0)
     axes.set_yscale("log")
-    axes.set(xlabel="epoch", ylabel="scatter of validation stars / that of the best epoch")
-    axes.legend(fontsize=8, frameon=False, ncols=1 + len(names) // 8)
+    plain_log(axes.yaxis)
+    axes.set(xlabel="epoch", ylabel="scatter / that of the kept epoch")
+    axes.legend(fontsize=8, edgecolor="none", framealpha=0.9, ncols=1 + len(names) // 8)
 
 
 def _best(history: tuple[EpochScore, ...]) -> EpochScore:

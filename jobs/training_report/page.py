@@ -5,13 +5,13 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
 
-from engine.columns import describe_label
 from engine.models import MODELS
 from engine.models.card import Card
 from engine.train.report import Bin, LabelSummary, Spread, Validation, summary
-from jobs.training_report.axes import SHORT_UNITS, number
+from jobs.training_report.axes import DPI, SHORT_UNITS, number
 from jobs.training_report.figures import Picture
 from jobs.training_report.template import TEMPLATE
 
@@ -21,7 +21,9 @@ Row = tuple[str, ...]
 
 def page(validation: Validation, card: Card, drawn: Sequence[Picture]) -> str:
     """The whole report as text."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     found = summary(validation)
     return environment.from_string(TEMPLATE).render(
         card=card,
@@ -96,10 +98,14 @@ def _bins(found: LabelSummary) -> Iterator[Row]:
 
 
 def _range(part: Bin) -> str:
-    unit = "" if part.axis == "snr" else describe_label(part.axis)[0]
-    low, high = (f"{x:.0f}" if unit in ("", "K") else f"{x:.2f}" for x in (part.low, part.high))
-    return f"{low} to {high}"
+    low, high = (f"{edge:g}".replace("-", "−") for edge in (part.low, part.high))
+    if np.isinf(part.low):
+        return f"below {high}"
+    return f"from {low}" if np.isinf(part.high) else f"{low} to {high}"
 
 
-def _image(drawn: Picture) -> tuple[str, str]:
-    return drawn.file, b64encode(drawn.png).decode()
+def _image(drawn: Picture) -> tuple[str, int, str]:
+    """Name, width on the page, and content for a data URI."""
+    # PNG: its width in pixels stands at byte 16.
+    width = int.from_bytes(drawn.png[16:20], "big") * 100 // DPI
+    return drawn.file, width, b64encode(drawn.png).decode()

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from engine.models.card import Card
 from engine.train.report import LabelStars, Validation
-from jobs.training_report.axes import grid, nothing, pages, symbol, unit_of, written
+from jobs.training_report.axes import grid, nothing, pages, plain_log, symbol, unit_of, written
 from jobs.training_report.density import Shade, draw_density, draw_running, log_span, span, symmetric
 
 
@@ -38,6 +38,7 @@ def _panel(axes: Axes, every_N: np.ndarray, axis: str, stars: LabelStars, shade:
         return
     if axis == "snr":
         axes.set_xscale("log")
+        plain_log(axes.xaxis)
     limits = log_span(every_N) if axis == "snr" else span(every_N, 99.8)
     draw_density(axes, x_N, some.residual_N, limits, symmetric(stars.residual_N), shade)
     axes.axhline(0, color="0.25", lw=0.9, zorder=3)

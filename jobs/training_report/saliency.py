@@ -36,7 +36,7 @@ LINES: tuple[tuple[str, float], ...] = (
     ("Al I", 16750.56),
 )
 # Of two lines nearer than this share of what is shown, the first alone is named.
-NEAREST = 0.02
+NEAREST = 0.015
 
 
 def draw_gradients(
@@ -48,28 +48,38 @@ def draw_gradients(
 ) -> None:
     """Write d label / d flux over wavelength as PNG, a panel for each label under the mean spectrum.
 
-    `within` limits the wavelengths, in Angstrom. InputError where there is nothing there, or it cannot be written.
+    `within` limits the wavelengths, in Angstrom. InputError where nothing is there, and for a PNG that cannot
+    be written.
     """
-    low, high = within or (found.wave_P[0], found.wave_P[-1])
+    low, high = within or (float(found.wave_P[0]), float(found.wave_P[-1]))
     shown_P = (found.wave_P >= low) & (found.wave_P <= high)
     if not shown_P.any():
         raise InputError(f"no pixel of the network lies within {low:g} to {high:g}")
     with style.context("default"):
         figure, axes = grid(1 + len(names), 1, 1.5 + 1.5 * len(names), sharex=True)
-        _line(axes[0, 0], found.wave_P[shown_P], found.flux_P[shown_P], "0.2")
-        axes[0, 0].set_ylabel("mean\nspectrum")
-        for panel, name, unit, slope_P in zip(axes[1:, 0], names, units, found.slope_LP, strict=True):
-            panel.axhline(0, color="0.7", lw=0.8, zorder=0)
-            _line(panel, found.wave_P[shown_P], slope_P[shown_P], BLUE)
-            panel.set_ylabel(f"∂ {symbol(name)} / ∂ flux\n[{unit_of(name, unit)}]")
+        _panels(axes[:, 0], found, shown_P, names, units)
         axes[0, 0].set_xlim(low, high)
         axes[-1, 0].set_xlabel(f"wavelength in {found.medium} [Å]" if found.medium else "coefficient")
         if found.medium:
             _mark(axes[:, 0], low, high, found)
+        figure.align_ylabels()
         try:
             figure.savefig(png)
         except OSError as error:
             raise InputError(f"{png} cannot be written: {error}") from error
+
+
+def _panels(
+    axes: np.ndarray, found: Gradients, shown_P: np.ndarray, names: Sequence[str], units: Sequence[str]
+) -> None:
+    """The mean spectrum on top, then a panel for each label."""
+    wave_P = found.wave_P[shown_P]
+    _line(axes[0], wave_P, found.flux_P[shown_P], "0.2")
+    axes[0].set_ylabel("mean\nspectrum")
+    for panel, name, unit, slope_P in zip(axes[1:], names, units, found.slope_LP, strict=True):
+        panel.axhline(0, color="0.7", lw=0.8, zorder=0)
+        _line(panel, wave_P, slope_P[shown_P], BLUE)
+        panel.set_ylabel(f"∂ {symbol(name)} / ∂ flux\n[{unit_of(name, unit)}]")
 
 
 def _line(axes: Axes, wave_P: np.ndarray, y_P: np.ndarray, colour: str) -> None:

@@ -1,4 +1,4 @@
-"""The page of the report, for jinja2. No script, no font, no link: it can be mailed, and opened in ten years."""
+"""The page of the report, for jinja2. No script, no font, no link: it can be mailed and kept."""
 
 TEMPLATE = """<!DOCTYPE html>
 <html lang="en">
@@ -17,7 +17,7 @@ th { border-bottom: 2px solid #888; vertical-align: bottom; }
 th.text, td.text { text-align: left; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; }
 dt { color: #555; } dd { margin: 0; overflow-wrap: anywhere; }
-figure { margin: 1rem 0; } img { width: 100%; height: auto; }
+figure { margin: 1rem 0; } img { max-width: 100%; height: auto; }
 figcaption, .remark { color: #444; font-size: 14px; }
 pre { overflow-x: auto; background: #f6f6f6; padding: .8rem; font-size: 13px; }
 details { margin: .6rem 0; } summary { cursor: pointer; }
@@ -53,9 +53,10 @@ details { margin: .6rem 0; } summary { cursor: pointer; }
 <h2>Summary</h2>
 {{ table(["label", "unit", "stars", "bias", "robust scatter", "std. deviation", "median error of the truth",
 "within raw error, %", "within error, %", "within 1.96 errors, %", "pull"], labels, [0, 1]) }}
-<p class="remark">Residuals are predicted minus true labels of the part “{{ split }}”. Bias: their median, with its
-error. Robust scatter: 1.4826 times the median absolute deviation. Shares within the calibrated error, joined with the
-truth's own, should be 68.3 and 95.0 %; pull, the robust width of residual over that error, 1.</p>
+<p class="remark">Residuals are predicted minus true labels of the part “{{ split }}”.
+Bias: their median, with its error. Robust scatter: 1.4826 times the median absolute deviation.
+Shares within the calibrated error, joined with the truth's own, should be 68.3 and 95.0 %;
+pull, the robust width of residual over that error, 1.</p>
 
 {% if versus %}
 <h2>Against {{ reference }}</h2>
@@ -65,9 +66,10 @@ truth's own, should be 68.3 and 95.0 %; pull, the robust width of residual over 
 
 {% for kind, images in figures %}
 <h2>{{ kind.title }}</h2>
-{% for file, image in images %}
+{% for file, width, image in images %}
 <figure>
-<img src="data:image/png;base64,{{ image }}" alt="{{ kind.title }}, {{ loop.index }} of {{ images | length }}">
+<img width="{{ width }}" alt="{{ kind.title }}, {{ loop.index }} of {{ images | length }}"
+src="data:image/png;base64,{{ image }}">
 <figcaption>{{ file }}</figcaption>
 </figure>
 {% endfor %}

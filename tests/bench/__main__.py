@@ -1,6 +1,6 @@
 """`make bench`: measure, print a table, keep it in results/. Ratios within one run are what counts.
 
-Usage: python -m tests.bench [read] [networks] [job] [memory] [surveys] [support]
+Usage: python -m tests.bench [read] [networks] [job] [memory] [surveys] [support] [train]
 """
 
 import json
@@ -16,7 +16,15 @@ from rich.console import Console
 from rich.table import Table
 
 from engine.simulate import simulate_desi
-from tests.bench import bench_job, bench_memory, bench_networks, bench_read, bench_support, bench_surveys
+from tests.bench import (
+    bench_job,
+    bench_memory,
+    bench_networks,
+    bench_read,
+    bench_support,
+    bench_surveys,
+    bench_train,
+)
 
 RESULTS = Path(__file__).parent / "results"
 KEPT = {
@@ -26,6 +34,7 @@ KEPT = {
     "memory": "main-job.json",
     "surveys": "surveys.json",
     "support": "support.json",
+    "train": "train.json",
 }
 STARS = {"read": 2_100, "job": 16_000, "memory": 20_000}
 AIMS = {
@@ -36,6 +45,7 @@ AIMS = {
     "ray_data_all_over_quarter": "about 1",
     **bench_surveys.AIMS,
     **bench_support.AIMS,
+    **bench_train.AIMS,
 }
 
 
@@ -56,6 +66,7 @@ def benches(work: Path) -> dict[str, Callable[[], dict[str, float]]]:
         "memory": lambda: bench_memory.bench(survey(work, STARS["memory"]), folder(work / "memory")),
         "surveys": lambda: bench_surveys.bench(folder(work / "surveys")),
         "support": lambda: bench_support.bench(folder(work / "support")),
+        "train": lambda: bench_train.bench(folder(work / "train")),
     }
 
 

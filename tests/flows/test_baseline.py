@@ -115,7 +115,7 @@ def test_after_a_training_the_network_of_its_card_stands_beside(
         ),
         ({"labels": {"names": ["teff", "fe_h", "mg_h"]}}, "logg is not among the labels"),
         ({"labels": {"names": NAMES[:3]}}, "there is no label to predict"),
-        ({"labels": {"path": "absent.parquet"}}, "absent.parquet cannot be read as Parquet"),
+        ({"labels": {"path": "absent.parquet"}}, "absent.parquet; name a Parquet, FITS or CSV file"),
         ({"model": {"name": "transformer"}}, "known: desi_mlp_4"),
     ],
 )

@@ -79,7 +79,9 @@ def catalog(abundant: Abundant, spec_file: Path) -> Path:
 
 
 def test_every_command_has_help_with_an_example(abundant: Abundant) -> None:
-    commands = "baseline commit demo explain flags import inspect models plan query run simulate surveys"
+    commands = (
+        "baseline commit crossmatch demo explain flags import inspect models plan query run simulate surveys"
+    )
     commands += " train verify"
     names = [
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
@@ -89,6 +91,41 @@ def test_every_command_has_help_with_an_example(abundant: Abundant) -> None:
         shown = abundant(name, "--help")
         assert shown.code == 0
         assert f"Example: abundant {name}" in shown.out
+
+
+def test_commands_on_bundles_have_help_with_an_example(abundant: Abundant) -> None:
+    [group] = app.registered_groups
+    assert group.name == "bundle" and group.typer_instance is not None
+    commands = group.typer_instance.registered_commands
+    assert sorted(str(command.name) for command in commands) == ["export", "show", "verify"]
+    for command in commands:
+        words = shlex.split((command.epilog or "").removeprefix("Example: abundant "))
+        shown = abundant("bundle", str(command.name), "--help")
+        assert (shown.code, words[:2]) == (0, ["bundle", command.name])
+        assert all(word in shown.out for word in words if word.startswith("--"))
+
+
+def test_a_bundle_is_shown_verified_and_exported(
+    abundant: Abundant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_bundle(tmp_path / "b", sampling=SAMPLING)
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = abundant("bundle", "show", folder)
+    assert shown.code == 0 and "Labels and their training range" in shown.out and "# random" not in shown.out
+    assert max(map(len, shown.out.splitlines())) <= 80
+    assert abundant("bundle", "show", folder, "--markdown").out.startswith("# random\n")
+    sound = abundant("bundle", "verify", folder)
+    assert (sound.code, sound.err.startswith("OK: random")) == (0, True)
+    file = tmp_path / "networks.pt"
+    assert abundant("bundle", "export", folder, file, "--to", "torchscript").code == 0
+    assert file.stat().st_size > 0
+    again = abundant("bundle", "export", folder, file, "--to", "torchscript")
+    assert (again.code, "exists" in again.err) == (2, True)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    for words, code in ((("verify", folder), 1), (("verify", tmp_path), 2), (("show", tmp_path), 2)):
+        found = abundant("bundle", *words)
+        assert (found.code, "Traceback" in found.err, found.err.count(":") > 0) == (code, False, True)
 
 
 def test_examples_name_options_that_exist(abundant: Abundant) -> None:

@@ -1,5 +1,6 @@
 """From labelled spectra to a bundle that knows what it does not know."""
 
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+from safetensors.numpy import load_file
 
-from engine.errors import BundleError, InputError, SpecError
+from engine.errors import BundleError, InputError, PlanError, SpecError
 from engine.models.bundle import load_card
 from engine.simulate import simulate_desi
+from engine.spec import Profile, Sampling
 from engine.train import train
 from engine.train.dataset import PARTS, part_of
-from engine.train.spec import Split, TrainSpec
+from engine.train.spec import Search, Split, TrainSpec
 from jobs import show
+from jobs.training import run_training
 from tests.flows.catalogs import catalog_of, has
 from tests.flows.conftest import Trained
 
@@ -68,6 +72,83 @@ def test_the_best_epoch_is_chosen_on_validation_stars(trained: Trained) -> None:
     best = min(history, key=lambda epoch: epoch.validation_loss)
     assert trained.report.card.lineage["best_epoch"] == best.number
     assert history[-1].train_loss < history[0].train_loss / 5
+
+
+def test_logs_stay_beside_the_bundle_and_checkpoints_go(trained: Trained) -> None:
+    place = trained.report.bundle.with_name("bundle-training")
+    names = [path.name for path in (place / "member-0").iterdir()]
+    assert "log.jsonl" in names
+    assert not [name for name in names if name.startswith((".", "epoch-", "lock"))]
+    lines = [json.loads(line) for line in (place / "member-0" / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, 31))
+    assert lines[-1]["scatter"]["teff"] < 200 < lines[0]["scatter"]["teff"]
+
+
+def short(trained: Trained, out: Path, **training: Any) -> TrainSpec:
+    """The training of a smaller network for some epochs."""
+    plain = trained.plain | {
+        "model": {"name": "desi_mlp_4", "hyper": {"hidden": [32, 16, 16, 8], "dropout": 0.05}},
+        "training": {"epochs": 4, "batch": 64} | training,
+        "bundle": {"out": out, "name": "short"},
+    }
+    return TrainSpec.model_validate(plain)
+
+
+def test_a_training_that_was_interrupted_writes_the_same_weights(trained: Trained, tmp_path: Path) -> None:
+    """After three of four epochs; another spec cannot go on from there."""
+    weights = []
+    for name in ("whole", "stopped"):
+        spec = short(trained, tmp_path / name)
+        if name == "stopped":
+            interrupt = Mock(side_effect=[None, None, KeyboardInterrupt])
+            with pytest.raises(KeyboardInterrupt):
+                train(spec, on_shard=Mock(), on_epoch=interrupt)
+            other = spec.model_copy(update={"training": spec.training.model_copy(update={"batch": 32})})
+            on_shard = Mock()
+            with pytest.raises(PlanError, match="other spec after epoch 3: put that back"):
+                train(other, on_shard=on_shard, on_epoch=Mock())
+            assert not on_shard.called
+        on_epoch = Mock()
+        report = train(spec, on_shard=Mock(), on_epoch=on_epoch)
+        assert on_epoch.call_count == (4 if name == "whole" else 1)
+        weights.append((report.card.weights_sha256, report.card.lineage["members"], report.history))
+    assert weights[0][1:] == weights[1][1:]
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_a_profile_decides_where_and_not_what(trained: Trained, tmp_path: Path) -> None:
+    profile = Profile(runtime="local", checkpoint_minutes=60)
+    reports = [
+        run_training(short(trained, tmp_path / name, epochs=2), given)
+        for name, given in (("without", None), ("with", profile))
+    ]
+    one, other = (load_file(report.bundle / "model.safetensors") for report in reports)
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    search = Search.model_validate(
+        {"trials": 2, "ranges": {"training.learning_rate": {"choice": [1e-3, 1e-2]}}}
+    )
+    spec = short(trained, tmp_path / "searched").model_copy(update={"search": search})
+    with pytest.raises(PlanError, match=r"\[search\] needs .--profile"):
+        run_training(spec, profile)
+
+
+def test_an_ensemble_is_one_bundle_that_draws_its_members(trained: Trained, tmp_path: Path) -> None:
+    spec = short(trained, tmp_path / "ensemble", members=4, keep_share=0.8, optimiser="adam", epochs=3)
+    spec = spec.model_copy(update={"sampling": Sampling(draws=0)})
+    report = train(spec, on_shard=Mock(), on_epoch=Mock())
+    card = load_card(report.bundle)
+    assert card.members == 3
+    members = card.lineage["members"]
+    assert [item["kept"] for item in members].count(True) == 3
+    assert max(members, key=lambda item: item["validation_loss"])["kept"] is False
+    arrays = load_file(report.bundle / "model.safetensors")
+    heads = [array for name, array in arrays.items() if name.endswith("layers.0.weight")]
+    assert len(heads) == 3
+    assert not np.array_equal(heads[0], heads[1])
+    rows = catalog_of(Path(trained.plain["survey"]["root"]), report.bundle, tmp_path, 0)
+    assert np.nanmax(rows["e_teff_model"].to_numpy()) > 0
 
 
 def test_a_star_belongs_to_one_part_and_shares_are_kept() -> None:

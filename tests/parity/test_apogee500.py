@@ -20,10 +20,11 @@ from engine.spec import Sampling
 from engine.support import TrainingSet
 from engine.train.calibrate import coverage, fit_calibration
 from engine.train.dataset import PARTS, LabelledSpectra
-from engine.train.loop import fit, to_tensors
+from engine.train.loop import Course, fit
 from engine.train.losses import chi2
 from engine.train.scalers import fit_scalers
 from engine.train.spec import Training
+from engine.train.tensors import to_tensors
 from engine.train.validate import TWO_SIGMA, Fitted, residuals
 from engine.types import Floats, Grid, Input, Label
 
@@ -88,14 +89,14 @@ def learn(stars: LabelledSpectra) -> Fitted:
     torch.manual_seed(SETTINGS.seed)
     network = build_mlp(HYPER, NETWORK.inputs, len(LABELS))
     floor_L = np.array(list(FLOORS.values()), np.float32)
-    fit(
-        network,
-        *(to_tensors(stars.part(name), scalers, floor_L) for name in ("train", "validation")),
+    course = Course(
+        train=to_tensors(stars.part("train"), scalers, floor_L),
+        validation=to_tensors(stars.part("validation"), scalers, floor_L),
         settings=SETTINGS,
         loss=chi2,
         penalty=lambda weights: no_penalty(weights, HYPER),
-        on_epoch=lambda _: None,
     )
+    fit(network, course, on_epoch=lambda _: None)
     network.eval().requires_grad_(False)
     return Fitted(networks=(network,), sampling=SAMPLING, scalers=scalers, known=TrainingSet())
 

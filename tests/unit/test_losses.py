@@ -11,10 +11,11 @@ from engine.models import MODELS
 from engine.models.lithium_cnn import LithiumHyper
 from engine.prepare.scale import Affine
 from engine.train.dataset import LabelledSpectra
-from engine.train.loop import fit, to_tensors
+from engine.train.loop import Course, fit
 from engine.train.losses import LOSSES, chi2, mse, robust
 from engine.train.scalers import Scalers
 from engine.train.spec import Training
+from engine.train.tensors import to_tensors
 
 F = torch.tensor([[1.0, 2.0, 3.0], [0.5, -1.0, 7.0]])
 Y = torch.tensor([[1.5, 2.0, 99.0], [0.0, 1.0, 99.0]])
@@ -128,11 +129,13 @@ def test_the_lithium_network_pays_for_its_kernels_while_it_learns() -> None:
         network, hyper = model.build(model.hyper, model.inputs, 4), LithiumHyper(l2=l2)
         history = fit(
             network,
-            tensors,
-            tensors,
-            settings=Training(epochs=5, batch=20),
-            loss=mse,
-            penalty=lambda weights, hyper=hyper: model.penalty(weights, hyper),
+            Course(
+                train=tensors,
+                validation=tensors,
+                settings=Training(epochs=5, batch=20),
+                loss=mse,
+                penalty=lambda weights, hyper=hyper: model.penalty(weights, hyper),
+            ),
             on_epoch=lambda _: None,
         )
         after[l2] = (

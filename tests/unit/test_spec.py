@@ -34,7 +34,7 @@ def spec(tmp_path: Path, text: str) -> RunSpec:
 
 def test_defaults_are_the_documented_ones(tmp_path: Path) -> None:
     found = spec(tmp_path, GOOD)
-    assert (found.sampling.draws, found.sampling.seed, found.tasks.rows) == (100, 1, None)
+    assert (found.sampling, found.tasks.rows) == (None, None)
     assert (found.survey.select.by, found.survey.rv.source) == ("targets", "redrock")
     assert found.tolerance.failed_tasks == 0
 
@@ -45,7 +45,7 @@ def test_defaults_are_the_documented_ones(tmp_path: Path) -> None:
         ("[smapling]\ndraws = 3\n", ["smapling: unknown key", "sampling"]),
         ("[sampling]\ndrawz = 3\n", ["sampling.drawz: unknown key", "draws"]),
         ('[sampling]\ndraws = "many"\n', ["sampling.draws", "integer", "'many'"]),
-        ("[sampling]\ndraws = 1\n", ["sampling.draws", "greater than or equal to 2"]),
+        ("[sampling]\ndraws = -1\n", ["sampling.draws", "greater than or equal to 0"]),
         ('[survey.rv]\nfrom = "guess"\n', ["survey.rv.from", "rvtab"]),
         ("[tasks]\nrows = 0\n", ["tasks.rows"]),
         ("not toml at all", ["not a readable TOML file"]),
@@ -166,8 +166,8 @@ def test_unknown_keys_of_optional_records_and_of_lists_of_records_are_named() ->
     with pytest.raises(ValidationError) as caught:
         Card.model_validate({"sampling": {"drawz": 3}, "labels": [{"colour": 1}]})
     found = complaints(caught.value, Card)
-    assert "sampling.drawz: unknown key; known here: draws, precision, seed" in found
-    assert "labels.0.colour: unknown key; known here: description, error_floor" in found
+    assert "sampling.drawz: unknown key; known here: draws, noise, precision, seed" in found
+    assert "labels.0.colour: unknown key; known here: calibration, description, high" in found
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a trained network is worth on stars it never saw: the record, its file, its numbers. No figures here."""
+"""What a trained network is worth on stars it never saw: the record, its file, its numbers."""
 
 from engine.train.report.files import load_validation, save_validation
 from engine.train.report.gradients import Gradients, gradients

@@ -68,6 +68,7 @@ def _slopes(network: Network, x_NI: Tensor) -> np.ndarray:
         x_NI = x_NI.detach().clone().requires_grad_(True)
         value_NL = network(x_NI).value_NL
         rows = [
-            torch.autograd.grad(value_N.sum(), x_NI, retain_graph=True)[0].mean(dim=0) for value_N in value_NL.T
+            torch.autograd.grad(value_N.sum(), x_NI, retain_graph=True)[0].mean(dim=0)
+            for value_N in value_NL.T
         ]
     return torch.stack(rows).numpy()

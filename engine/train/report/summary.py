@@ -1,10 +1,11 @@
-"""The numbers of a validation: bias, scatter and honesty of errors, overall and in bins of equal stars.
+"""The numbers of a validation: bias, scatter and honesty of errors, overall and in bins.
 
-Legend: N stars, B bins.
+Legend: N stars.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.special import ndtr
@@ -15,14 +16,21 @@ from engine.types import Doubles, Floats
 
 TWO_SIGMA = 1.959963984540054
 TENTHS = 10
-MOST_BINS, LEAST_STARS = 5, 20
+# Round and the same for every training, so that two reports can be compared; the metal-poor stay visible.
+METALS = (-np.inf, -2.5, -2, -1.5, -1, -0.5, 0, np.inf)
+EDGES: Mapping[str, tuple[float, ...]] = {
+    "snr": (-np.inf, 10, 20, 30, 50, 100, 200, np.inf),
+    "teff": (-np.inf, 4000, 4500, 5000, 5500, 6000, 7000, np.inf),
+    "fe_h": METALS,
+    "m_h": METALS,
+}
 # Of a median and of a mean of Gaussian residuals: sqrt(pi / 2).
 MEDIAN_TO_MEAN = 1.2533
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Residuals in a nutshell: median and its error, standard deviation (ddof 0), 1.4826 MAD; NaN if unknown."""
+    """Residuals: their median and its error, standard deviation (ddof 0), 1.4826 MAD; NaN if unknown."""
 
     stars: int
     bias: float
@@ -49,7 +57,7 @@ class Honesty:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bin:
-    """The stars from `low` to `high` of `axis`: snr, or a true label."""
+    """The stars from `low` to below `high` of `axis`: snr, or a true label; an outermost edge is infinite."""
 
     axis: str
     low: float
@@ -81,7 +89,7 @@ class LabelSummary:
 
 
 def summary(validation: Validation) -> tuple[LabelSummary, ...]:
-    """Every label in its order; bins along `validation.axes()` where there are stars enough for two."""
+    """Every label in its order; bins along `validation.axes()` that have a star."""
     pairs = zip(validation.names, validation.units, strict=True)
     return tuple(_label(validation, name, unit) for name, unit in pairs)
 
@@ -151,19 +159,11 @@ def robust_width(x_N: Floats | Doubles) -> float:
 def _bins(validation: Validation, stars: LabelStars) -> Iterator[Bin]:
     for axis, value_N in validation.axes().items():
         x_N = value_N[stars.row_N]
-        for low, high, rows in _shares(x_N):
-            some = stars.take(rows)
-            yield Bin(axis=axis, low=low, high=high, spread=spread(some.residual_N), honesty=honesty(some))
-
-
-def _shares(x_N: Floats) -> Iterator[tuple[float, float, np.ndarray]]:
-    """Stars in order of x in equal shares, each with its limits; none where there are too few."""
-    known = np.flatnonzero(np.isfinite(x_N))
-    count = min(MOST_BINS, len(known) // LEAST_STARS)
-    if count < 2:
-        return
-    for rows in np.array_split(known[np.argsort(x_N[known], kind="stable")], count):
-        yield float(x_N[rows[0]]), float(x_N[rows[-1]]), rows
+        for low, high in pairwise(EDGES[axis]):
+            some = stars.take((x_N >= low) & (x_N < high))
+            if len(some):
+                found = {"spread": spread(some.residual_N), "honesty": honesty(some)}
+                yield Bin(axis=axis, low=low, high=high, **found)
 
 
 def _median(x_N: Floats | Doubles) -> float:

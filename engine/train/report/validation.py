@@ -53,8 +53,8 @@ class LabelStars:
 
     def take(self, rows: np.ndarray) -> "LabelStars":
         """Some of the stars."""
-        pairs = {name: getattr(self, name) for name in self.__slots__}
-        return LabelStars(**{name: None if x is None else x[rows] for name, x in pairs.items()})
+        names = [name for name in self.__slots__ if getattr(self, name) is not None]
+        return LabelStars(**{name: getattr(self, name)[rows] for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +62,9 @@ class Validation:
     """What a network says of N stars of one part of the training set, in physical units.
 
     `known_NL` is False where a label is missing; `centre_NL` is NaN where there is no result.
-    `raw_error_NL` is what the draws give, `total_error_NL` the calibrated error of the prediction, without the
-    label's own, `label_error_NL`. `reference_NL` are the labels of the pipeline named `reference`, NaN where
-    it has none.
+    `raw_error_NL` is what the draws give, `total_error_NL` the calibrated error of the prediction, without
+    the label's own, `label_error_NL`. `reference_NL` are the labels of the pipeline named `reference`, NaN
+    where it has none.
     """
 
     split: str

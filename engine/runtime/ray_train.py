@@ -1,0 +1,232 @@
+"""A training on Ray: one network on several workers (Ray Train), or the members of an ensemble side by side.
+
+The training set goes to the object store once and every worker of a machine reads it there, in place. Ray
+Data's streams are not used: an epoch takes all stars in an order of its own, the plain loop's, so that one
+worker leaves the plain loop's weights; a stream would carry each epoch's copy through the same store.
+
+Checkpoints are the plain loop's too, in the training's own folder, which all machines must share. Ray
+registers what a worker reports only when its controller polls, and a worker that is killed before that would
+begin at epoch 0; here a new group of workers goes on from the newest whole checkpoint that is on disk.
+"""
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+import torch
+import torch.distributed as dist
+from ray.exceptions import RayError
+from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train.torch import TorchTrainer
+from torch import Tensor
+from torch.nn import Module
+
+from engine import errors
+from engine.errors import InputError, RunError, UnexpectedNaN
+from engine.runtime.ray_data import connect, pool_size
+from engine.spec import Profile
+from engine.train.log import epochs_of
+from engine.train.loop import OnEpoch
+from engine.train.members import Learnt, Lesson, learn
+from engine.train.state import Epoch
+
+# How often a training goes on after workers died, and how often the driver looks at its logs.
+RESTARTS, POLL_S = 5, 0.25
+SCRATCH = "ray"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Weights as arrays with their history, or an error that trying again would repeat."""
+
+    arrays: dict[str, Any] | None = None
+    history: Sequence[Epoch] = ()
+    error: tuple[str, str] | None = None
+
+    def learnt(self) -> Learnt:
+        """The network; raises the error if there is one."""
+        if self.error is not None:
+            kind, message = self.error
+            raise getattr(errors, kind)(message)
+        assert self.arrays is not None
+        state = {name: torch.tensor(array) for name, array in self.arrays.items()}
+        return Learnt(state=state, history=self.history)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """The workers of a Ray Train group."""
+
+    rank: int
+    workers: int
+
+    def join(self, network: Module, loss: Tensor) -> Tensor:
+        """Sum gradients and loss over the workers, in one message."""
+        if self.workers == 1:
+            return loss
+        gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), loss.reshape(1)])
+        dist.all_reduce(flat)
+        parts = flat.split([*(gradient.numel() for gradient in gradients), 1])
+        for gradient, part in zip(gradients, parts[:-1], strict=True):
+            gradient.copy_(part.view_as(gradient))
+        return flat[-1]
+
+    def agree(self, values: Tensor) -> Tensor:
+        """What the first worker has."""
+        if self.workers == 1:
+            return values
+        agreed = values.clone()
+        dist.broadcast(agreed, src=0)
+        return agreed
+
+
+def learn_on_ray(lesson: Lesson, on_epoch: OnEpoch, profile: Profile) -> list[Learnt]:
+    """Train where the profile says; PlanError where the cluster cannot hold it.
+
+    Of one network each batch is shared out over `profile.actors` workers (one per GPU where it does not say,
+    one without); of an ensemble each member is trained by one worker.
+    """
+    connect(profile)
+    logging.getLogger("ray.train").setLevel(logging.ERROR)
+    fit = pool_size(profile)
+    shared = ray.put(lesson)
+    if lesson.settings.members > 1:
+        return _ensemble(shared, lesson, on_epoch, profile, fit)
+    workers = profile.actors or (fit if profile.gpus > 0 else 1)
+    return [_together(shared, lesson, on_epoch, profile, workers)]
+
+
+def _together(
+    shared: ray.ObjectRef, lesson: Lesson, on_epoch: OnEpoch, profile: Profile, workers: int
+) -> Learnt:
+    """One network on several workers."""
+    gpus = {"GPU": profile.gpus} if profile.gpus > 0 else {}
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"lesson": shared, "threads": _threads(profile)},
+        scaling_config=ScalingConfig(
+            num_workers=workers,
+            use_gpu=profile.gpus > 0,
+            resources_per_worker={"CPU": profile.cpus, **gpus},
+        ),
+        run_config=RunConfig(
+            name=SCRATCH, storage_path=str(lesson.place), failure_config=FailureConfig(max_failures=RESTARTS)
+        ),
+    )
+    tail = Tail(lesson, on_epoch)
+    try:
+        result = _followed(trainer.fit, tail)
+    except TrainingFailedError as error:
+        raise RunError(
+            f"workers failed more than {RESTARTS} times: {error}\n"
+            f"The same command goes on after epoch {tail.seen[0]}"
+        ) from error
+    finally:
+        shutil.rmtree(lesson.place / SCRATCH, ignore_errors=True)
+    assert isinstance(result.return_value, Outcome)
+    return result.return_value.learnt()
+
+
+def _threads(profile: Profile) -> int:
+    return max(1, int(profile.cpus))
+
+
+def _work(config: dict[str, Any]) -> Outcome:
+    """What each worker of a group does."""
+    context = ray.train.get_context()
+    joined = Joined(rank=context.get_world_rank(), workers=context.get_world_size())
+    return _outcome(ray.get(config["lesson"]), 0, config["threads"], joined, ray.train.torch.get_device())
+
+
+def _outcome(lesson: Lesson, member: int, threads: int, joined: Joined, device: torch.device) -> Outcome:
+    """Train; an error that all workers find at once comes back, any other ends the group."""
+    torch.set_num_threads(threads)
+    try:
+        found = learn(lesson, member, on_epoch=lambda _: None, together=joined, device=device)
+    except (InputError, UnexpectedNaN) as error:
+        return Outcome(error=(type(error).__name__, str(error)))
+    return Outcome(arrays={name: value.numpy() for name, value in found.state.items()}, history=found.history)
+
+
+class Tail:
+    """The logs of a training, read while others write them."""
+
+    def __init__(self, lesson: Lesson, on_epoch: OnEpoch) -> None:
+        self._folders = [lesson.folder(member) for member in range(lesson.settings.members)]
+        self._on_epoch = on_epoch
+        self.seen = [0] * len(self._folders)
+
+    def look(self) -> None:
+        """Tell of every epoch that is new; of one that is done again after a crash nothing is told twice."""
+        for member, folder in enumerate(self._folders):
+            for epoch in epochs_of(folder, after=self.seen[member]):
+                self.seen[member] = epoch.number
+                self._on_epoch(epoch)
+
+
+def _followed(work: Callable[[], Any], tail: Tail) -> Any:
+    """What `work` gives, or raises, while its logs are followed.
+
+    It runs in a thread: in the main one Ray would take over Ctrl-C and never give it back.
+    """
+    found: list[Any] = []
+
+    def run() -> None:
+        try:
+            found.append(work())
+        except BaseException as error:  # noqa: BLE001, it is raised again below
+            found.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(POLL_S)
+        tail.look()
+    tail.look()
+    if isinstance(found[0], BaseException):
+        raise found[0]
+    return found[0]
+
+
+def _ensemble(
+    shared: ray.ObjectRef, lesson: Lesson, on_epoch: OnEpoch, profile: Profile, fit: int
+) -> list[Learnt]:
+    """The members, as many at a time as fit; one that dies is begun again where it was."""
+    task = ray.remote(_member).options(
+        num_cpus=profile.cpus, num_gpus=profile.gpus or None, max_retries=RESTARTS
+    )
+    tail, waiting = Tail(lesson, on_epoch), list(range(lesson.settings.members))
+    running: dict[ray.ObjectRef, int] = {}
+    done: dict[int, Learnt] = {}
+    while waiting or running:
+        while waiting and len(running) < fit:
+            member = waiting.pop(0)
+            running[task.remote(shared, member, _threads(profile))] = member
+        ready, _ = ray.wait(list(running), timeout=POLL_S)
+        for reference in ready:
+            done[running.pop(reference)] = _gathered(reference)
+        tail.look()
+    return [done[member] for member in sorted(done)]
+
+
+def _gathered(reference: ray.ObjectRef) -> Learnt:
+    try:
+        outcome = ray.get(reference)
+    except RayError as error:
+        raise RunError(
+            f"a worker failed more than {RESTARTS} times: {error}\nThe same command goes on"
+        ) from error
+    return outcome.learnt()
+
+
+def _member(lesson: Lesson, member: int, threads: int) -> Outcome:
+    """What a worker does with one member of an ensemble."""
+    device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+    return _outcome(lesson, member, threads, Joined(rank=0, workers=1), device)
