@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
+from engine.errors import InputError
 from engine.spec import Profile
 from engine.train import Epoch, TrainReport, train
 from engine.train.bundle import place_of
@@ -17,11 +19,13 @@ from engine.train.store import read_about
 from jobs import show
 from jobs.crossmatch import steps
 from jobs.progress import CONSOLE, Bar, bars, epoch_remark, say
+from jobs.training_report import write_report
 
 
 def run_training(spec: TrainSpec, profile: Profile | None = None) -> TrainReport:
     """Train with progress, and show what came of it. Without a profile: in this process."""
     settings, done = spec.training, dict[int, int]()
+    page = _report_place(spec)
     total = settings.members * settings.epochs
     with ExitStack() as display:
 
@@ -46,7 +50,17 @@ def run_training(spec: TrainSpec, profile: Profile | None = None) -> TrainReport
     CONSOLE.print(show.trained(report))
     stars = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.counts.items())
     say(f"Bundle {report.card.name} in {report.bundle} ({stars}); its log is in {place_of(spec)}")
+    say(f"How it did on test stars: {write_report(page, report.card, report.validation)}")
     return report
+
+
+def _report_place(spec: TrainSpec) -> Path:
+    """The folder for the report, beside the bundle; InputError where there is something in it already."""
+    out = spec.bundle.out.resolve()
+    place = out.with_name(f"{out.name}-report")
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise InputError(f"{place} is not empty: it is the report of an earlier training; move or delete it")
+    return place
 
 
 def _learn(profile: Profile | None) -> Learn:

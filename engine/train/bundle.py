@@ -14,6 +14,7 @@ from engine.models import MODELS
 from engine.models.architecture import Architecture, handshake, other_labels
 from engine.models.bundle import check_place, save_bundle
 from engine.models.card import Card, DerivedCard, LabelCard, LimitsCard, ThresholdCard
+from engine.models.model import labels_of
 from engine.spec import Frozen, digest
 from engine.support import TrainingSet
 from engine.surveys import survey_of
@@ -32,12 +33,13 @@ from engine.train.members import (
     networks_of,
 )
 from engine.train.remember import remember, remembered_arrays
+from engine.train.report.validation import Validation
 from engine.train.scalers import Scalers, fit_scalers
 from engine.train.search import Try, searched
 from engine.train.spec import TrainSpec
 from engine.train.state import Epoch
 from engine.train.tensors import digest_of, to_tensors
-from engine.train.validate import Fitted, derived_labels, judge
+from engine.train.validate import Fitted, derived_labels, judge, validation_of
 from engine.types import Grid
 
 
@@ -49,6 +51,7 @@ class TrainReport:
     card: Card
     counts: dict[str, int]
     history: list[Epoch]
+    validation: Validation
 
 
 def train(
@@ -82,7 +85,13 @@ def train(
     card = save_bundle(spec.bundle.out, card, _arrays(fitted))
     forget_checkpoints(lesson)
     history = [epoch for item in learnt for epoch in item.history]
-    return TrainReport(bundle=spec.bundle.out, card=card, counts=counts, history=history)
+    return TrainReport(
+        bundle=spec.bundle.out,
+        card=card,
+        counts=counts,
+        history=history,
+        validation=validation_of(spec, fitted, stars, labels_of(card, calibrated=True), history),
+    )
 
 
 def _stars(

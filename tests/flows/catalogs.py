@@ -25,6 +25,6 @@ def catalog_of(root: Path, bundle: Path, out: Path, draws: int) -> pa.Table:
     return open_catalog(report.catalog).to_arrow()
 
 
-def has(rows: pa.Table, flag: str) -> np.ndarray:
-    """Which rows carry a flag."""
-    return (rows["flags"].to_numpy() & BY_NAME[flag].value) != 0
+def has(rows: pa.Table, *flags: str) -> np.ndarray:
+    """Which rows carry one of these flags."""
+    return (rows["flags"].to_numpy() & sum(BY_NAME[flag].value for flag in flags)) != 0

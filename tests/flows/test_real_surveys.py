@@ -174,7 +174,7 @@ def test_a_real_night_as_observed(realdata: Path, run: Run, learnt: str) -> None
     assert rows.select(["apogee_id", "plate", "mjd", "fiber"]).to_pylist() == [
         {"apogee_id": "2M19584983+2031300", "plate": "4914", "mjd": 55807, "fiber": 100}
     ]
-    assert has(rows, "UNLIKE_TRAINING").all()
+    assert has(rows, "UNLIKE_TRAINING", "LABELS_UNLIKE_TRAINING").all()
     assert rows["rv"][0].as_py() == pytest.approx(7.05, abs=0.01)
 
 
