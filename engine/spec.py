@@ -291,7 +291,7 @@ class Profile(Frozen):
     """Where and how fast; can never change a number in the catalog."""
 
     runtime: Literal["local", "ray_data"] = "ray_data"
-    """local: one process, one task after the other. ray_data: a Ray Data pipeline with an actor pool."""
+    """local: one process. ray_data: Ray Data with an actor pool; for a training, Ray Train and Tune."""
     actors: int | None = Field(default=None, ge=1)
     """Size of the actor pool; None: one per free CPU."""
     cpus: float = Field(default=1.0, gt=0)

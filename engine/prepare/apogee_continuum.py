@@ -51,10 +51,9 @@ def over_apogee_continuum(
 ) -> Normalised:
     """Spectra over one parabola per chip (a part of `wanted`); negative flux becomes 0.
 
-    `continuum_P` tells the continuum pixels among those that are kept. astroNN publishes its choice as a file
-    (dr17_contmask.npy, 192 + 138 + 202 pixels), which is not part of this project. Our default, every pixel,
-    is no continuum but a level below it that depends on the star's lines: give the published pixels, or those
-    that `line_free` finds in training spectra. A network "after" astroNN can learn with any of the three.
+    `continuum_P` tells the continuum pixels among those that are kept: those that astroNN publishes (192, 138
+    and 202 of the chips, engine/models/astronn_pixels.py), or those that `line_free` finds in training
+    spectra. The default, every pixel, is no continuum but a level that depends on the star's lines.
     """
     used_P = np.ones(wanted.pixels, bool) if continuum_P is None else continuum_P
     assert len(used_P) == wanted.pixels, f"{len(used_P)} continuum flags for {wanted.pixels} pixels"

@@ -14,7 +14,6 @@ from engine.models import MODELS
 from engine.models.architecture import Architecture, handshake, other_labels
 from engine.models.bundle import check_place, save_bundle
 from engine.models.card import Card, DerivedCard, LabelCard, LimitsCard, ThresholdCard
-from engine.models.model import labels_of
 from engine.spec import Frozen, digest
 from engine.support import TrainingSet
 from engine.surveys import survey_of
@@ -39,7 +38,13 @@ from engine.train.search import Try, searched
 from engine.train.spec import TrainSpec
 from engine.train.state import Epoch
 from engine.train.tensors import digest_of, to_tensors
-from engine.train.validate import Fitted, derived_labels, judge, validation_of
+from engine.train.validate import (
+    Fitted,
+    calibrated_labels,
+    derived_labels,
+    label_cards,
+    validation_of,
+)
 from engine.types import Grid
 
 
@@ -81,16 +86,18 @@ def train(
         lesson, found = searched(lesson, spec.search, attempt)
     learnt = learn(lesson, on_epoch)
     fitted = _fitted(spec, architecture, lesson, learnt, scalers, stars)
-    card = _card(spec, lesson, counts, learnt, fitted, judge(spec, fitted, stars), found)
+    history = [epoch for item in learnt for epoch in item.history]
+    labels = calibrated_labels(spec, fitted, stars)
+    validation = validation_of(spec, fitted, stars, labels, history)
+    card = _card(spec, lesson, counts, learnt, fitted, label_cards(labels, validation), found)
     card = save_bundle(spec.bundle.out, card, _arrays(fitted))
     forget_checkpoints(lesson)
-    history = [epoch for item in learnt for epoch in item.history]
     return TrainReport(
         bundle=spec.bundle.out,
         card=card,
         counts=counts,
         history=history,
-        validation=validation_of(spec, fitted, stars, labels_of(card, calibrated=True), history),
+        validation=validation,
     )
 
 

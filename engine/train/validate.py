@@ -5,24 +5,21 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
-from scipy.special import ndtr
 
 from engine.columns import describe_label
 from engine.draw import Network, bank_of, draw
-from engine.estimate import Labelling, calibrated, estimate
+from engine.estimate import Labelling, estimate
 from engine.models.card import CalibrationCard, LabelCard
 from engine.spec import Sampling
 from engine.support import TrainingSet
-from engine.train.calibrate import Residuals, coverage, fit_calibration
+from engine.train.calibrate import Residuals, fit_calibration
 from engine.train.dataset import LabelledSpectra
+from engine.train.report.summary import LabelSummary, summary
 from engine.train.report.validation import EpochScore, Validation
 from engine.train.scalers import Scalers, inputs_of
 from engine.train.spec import TrainSpec
 from engine.train.state import Epoch
-from engine.types import Derived, Doubles, Estimates, Floats, Label
-
-TWO_SIGMA = 1.959963984540054
-TENTHS = 10
+from engine.types import Derived, Estimates, Floats, Label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +46,8 @@ def derived_labels(names: Sequence[str]) -> tuple[Derived, ...]:
     )
 
 
-def judge(spec: TrainSpec, fitted: Fitted, stars: LabelledSpectra) -> tuple[LabelCard, ...]:
-    """Range, calibration and test result of every label, derived ones included."""
+def calibrated_labels(spec: TrainSpec, fitted: Fitted, stars: LabelledSpectra) -> tuple[Label, ...]:
+    """Every label with its training range and calibration, derived ones last."""
     names = spec.labels.names
     derived = derived_labels(names)
     truth_NL, known_NL, _ = with_derived(stars.part("train"), names, derived)
@@ -59,9 +56,7 @@ def judge(spec: TrainSpec, fitted: Fitted, stars: LabelledSpectra) -> tuple[Labe
         for i, name in enumerate((*names, *(d.name for d in derived)))
     ]
     fits = residuals(fitted, stars.part("calibration"), labels, derived)
-    labels = [replace(label, calibration=fit_calibration(fits[label.name])) for label in labels]
-    tests = residuals(fitted, stars.part("test"), labels, derived)
-    return tuple(_label_card(label, tests[label.name]) for label in labels)
+    return tuple(replace(label, calibration=fit_calibration(fits[label.name])) for label in labels)
 
 
 def _label(name: str, values: Floats) -> Label:
@@ -151,28 +146,24 @@ def _score(epoch: Epoch, names: Sequence[str]) -> EpochScore:
     )
 
 
-def _label_card(label: Label, found: Residuals) -> LabelCard:
-    fitted, residual_N = label.calibration, found.residual_N
-    assert fitted is not None
-    total_N = np.hypot(calibrated(found.raw_N, found.snr_N, fitted), found.label_error_N)
+def label_cards(labels: Sequence[Label], validation: Validation) -> tuple[LabelCard, ...]:
+    """What a card says of each label: its range, its calibration, and how it did on the stars kept apart."""
+    return tuple(_label_card(*pair) for pair in zip(labels, summary(validation), strict=True))
+
+
+def _label_card(label: Label, found: LabelSummary) -> LabelCard:
+    assert label.calibration is not None
     return LabelCard(
         name=label.name,
         unit=label.unit,
         description=label.description,
         low=label.low,
         high=label.high,
-        calibration=CalibrationCard(**asdict(fitted)),
-        test_bias=float(np.median(residual_N)),
-        test_scatter=float(1.4826 * np.median(np.abs(residual_N - np.median(residual_N)))),
-        test_coverage_raw=coverage(residual_N, found.raw_N),
-        test_coverage=coverage(residual_N, total_N),
-        test_coverage_95=coverage(residual_N, TWO_SIGMA * total_N),
-        test_pit=tenths(residual_N, total_N),
+        calibration=CalibrationCard(**asdict(label.calibration)),
+        test_bias=found.spread.bias,
+        test_scatter=found.spread.robust,
+        test_coverage_raw=found.honesty.raw_68,
+        test_coverage=found.honesty.within_68,
+        test_coverage_95=found.honesty.within_95,
+        test_pit=found.honesty.pit,
     )
-
-
-def tenths(residual_N: Floats, total_N: Doubles) -> tuple[float, ...]:
-    """Shares of stars by tenths of what a Gaussian error says of the truth: the chance of a lesser one."""
-    below_N = ndtr(-residual_N / np.maximum(total_N, 1e-12))
-    counts, _ = np.histogram(below_N, bins=TENTHS, range=(0.0, 1.0))
-    return tuple(float(share) for share in counts / len(residual_N))

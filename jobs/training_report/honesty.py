@@ -10,11 +10,10 @@ from scipy.stats import binom
 
 from engine.models.card import Card
 from engine.train.report import LabelStars, Validation
-from engine.train.report.summary import honesty, transform
+from engine.train.report.summary import TENTHS, honesty, transform
 from jobs.training_report.axes import BLUE, VERMILION, grid, nothing, pages, symbol, width_of
 
 LEVELS = np.linspace(0.02, 0.98, 49)
-TENTHS = 10
 # What 95 % of well calibrated sets of as many stars lie between.
 BAND = (0.025, 0.975)
 

@@ -1,14 +1,20 @@
 """Fixtures of whole runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import tomli_w
 
 from engine.simulate import simulate_desi
+from engine.spec import RunSpec
 from engine.train import TrainReport, train
 from engine.train.spec import TrainSpec
+from jobs.__main__ import main
+from tests.flows.command import LOCAL, Abundant, Outcome
 
 
 @dataclass(frozen=True)
@@ -41,3 +47,37 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     on_epoch = Mock()
     report = train(TrainSpec.model_validate(plain), on_shard=Mock(), on_epoch=on_epoch)
     return Trained(plain, report, on_epoch)
+
+
+@pytest.fixture
+def abundant(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Abundant:
+    """Run the command in this process, 200 columns wide."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def call(*words: object) -> Outcome:
+        monkeypatch.setattr("sys.argv", ["abundant", *map(str, words)])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return Outcome(code, printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture
+def spec_file(run_spec: Callable[..., RunSpec], tmp_path: Path) -> Path:
+    plain = run_spec().model_dump(mode="json", by_alias=True, exclude_unset=True)
+    (tmp_path / "run.toml").write_text(tomli_w.dumps(plain))
+    (tmp_path / "local.toml").write_text(LOCAL)
+    return tmp_path / "run.toml"
+
+
+@pytest.fixture
+def catalog(abundant: Abundant, spec_file: Path) -> Path:
+    done = abundant("run", spec_file, "--profile", spec_file.with_name("local.toml"))
+    assert done.code == 0, done.err
+    return spec_file.parent / "catalogs" / "test" / "1"

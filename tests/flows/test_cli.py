@@ -3,13 +3,9 @@
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,59 +19,11 @@ from engine.plan import make_plan
 from engine.spec import RunSpec, SurveySpec
 from engine.surveys import SURVEYS
 from engine.toml import load
-from jobs.__main__ import main
 from jobs.cli import app
 from jobs.run import layout_of
 from tests.bundles import write_bundle
 from tests.conftest import SAMPLING
-
-LOCAL = 'runtime = "local"\n'
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended, and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-Abundant = Callable[..., Outcome]
-
-
-@pytest.fixture
-def abundant(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Abundant:
-    """Run the command in this process, 200 columns wide."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*words: object) -> Outcome:
-        monkeypatch.setattr("sys.argv", ["abundant", *map(str, words)])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return Outcome(code, printed.out, printed.err)
-
-    return call
-
-
-@pytest.fixture
-def spec_file(run_spec: Callable[..., RunSpec], tmp_path: Path) -> Path:
-    plain = run_spec().model_dump(mode="json", by_alias=True, exclude_unset=True)
-    (tmp_path / "run.toml").write_text(tomli_w.dumps(plain))
-    (tmp_path / "local.toml").write_text(LOCAL)
-    return tmp_path / "run.toml"
-
-
-@pytest.fixture
-def catalog(abundant: Abundant, spec_file: Path) -> Path:
-    done = abundant("run", spec_file, "--profile", spec_file.with_name("local.toml"))
-    assert done.code == 0, done.err
-    return spec_file.parent / "catalogs" / "test" / "1"
+from tests.flows.command import LOCAL, Abundant, local
 
 
 def test_every_command_has_help_with_an_example(abundant: Abundant) -> None:
@@ -178,72 +126,6 @@ def test_a_second_driver_is_told_who_drives(abundant: Abundant, spec_file: Path,
     assert refused.code == 1
     assert "this run is being driven by process" in refused.err
     assert abundant("run", spec_file, *local(spec_file, "run")).code == 0
-
-
-def local(spec_file: Path, command: str) -> list[object]:
-    return ["--profile", spec_file.with_name("local.toml")] if command == "run" else []
-
-
-# Where the tests themselves run in the background, SIGINT is ignored, and their children inherit that.
-LISTEN = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-
-
-def test_ctrl_c_ends_in_one_line_and_the_same_command_goes_on(spec_file: Path, abundant: Abundant) -> None:
-    words = ["run", str(spec_file), *map(str, local(spec_file, "run"))]
-    receipts = layout_of(make_plan(load(spec_file, RunSpec))).receipts
-    with subprocess.Popen(
-        [sys.executable, "-m", "jobs", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=LISTEN,
-    ) as process:
-        deadline = time.monotonic() + 120
-        while not list(receipts.glob("*.json")):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.002)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate()
-    assert process.returncode == 130, said
-    assert "Interrupted: what is done is kept; the same command goes on from here" in said
-    assert "Traceback" not in said
-    resumed = abundant(*words)
-    assert (resumed.code, "tasks are already done" in resumed.err) == (0, True)
-
-
-@pytest.mark.parametrize("command", ["run", "commit", "train"])
-def test_ctrl_c_at_any_time_is_one_line(
-    abundant: Abundant, spec_file: Path, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("jobs.cli.load", interrupt)
-    ended = abundant(command, spec_file)
-    assert (ended.code, ended.out) == (130, "")
-    assert ended.err.startswith("Interrupted: ") and ended.err.count("\n") == 1
-
-
-# A process that sends itself Ctrl-C when it comes to import a module.
-TRAP = """
-import os, signal, sys
-class Trap:
-    def find_spec(self, name, path=None, target=None):
-        if name == module:
-            sys.meta_path.remove(self)
-            os.kill(os.getpid(), signal.SIGINT)
-module = sys.argv.pop(1)
-sys.meta_path.insert(0, Trap())
-from jobs.__main__ import main
-main()
-"""
-
-
-@pytest.mark.parametrize("module", ["jobs.cli", "typer", "pyarrow.lib", "torch._guards", "engine.plan"])
-def test_ctrl_c_while_modules_are_imported_is_one_line(spec_file: Path, module: str) -> None:
-    words = [sys.executable, "-c", TRAP, module, "plan", str(spec_file)]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=LISTEN)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "Interrupted\n")
 
 
 def test_a_closed_pipe_ends_every_printing_command_quietly(catalog: Path, spec_file: Path) -> None:

@@ -22,10 +22,11 @@ from engine.train.calibrate import coverage, fit_calibration
 from engine.train.dataset import PARTS, LabelledSpectra
 from engine.train.loop import Course, fit
 from engine.train.losses import chi2
+from engine.train.report.summary import TWO_SIGMA
 from engine.train.scalers import fit_scalers
 from engine.train.spec import Training
 from engine.train.tensors import to_tensors
-from engine.train.validate import TWO_SIGMA, Fitted, residuals
+from engine.train.validate import Fitted, residuals
 from engine.types import Floats, Grid, Input, Label
 
 pytestmark = pytest.mark.realdata
@@ -145,6 +146,6 @@ def test_dropout_alone_covers_a_quarter_and_calibrated_errors_two_thirds(realdat
 
 @pytest.mark.parametrize(("label", "most"), [("teff", 200.0), ("logg", 0.35), ("m_h", 0.17)])
 def test_the_network_has_learnt_what_a_hundred_pixels_tell(realdata: Path, label: str, most: float) -> None:
-    """As well as a linear ridge regression on the same folds, which leaves 150 K, 0.28 and 0.13 dex."""
+    """As well as a linear ridge regression, which leaves 150 K, 0.28 and 0.13 dex."""
     residual = outcomes(realdata / FILE)[label].residual_N
     assert 1.4826 * np.median(np.abs(residual)) < most

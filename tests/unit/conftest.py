@@ -4,10 +4,12 @@ from collections.abc import Callable
 from functools import cache as once
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from catalogs.layout import Layout
 from tests.unit.catalog_commits import undisturbed
+from tests.unit.label_tables import COLUMNS, STARS, write_csv
 from tests.unit.simulated import Tree, simulate
 from tests.unit.simulated_surveys import Seen, simulate_and_read
 
@@ -42,3 +44,16 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two staged files at a time, so that a partition has several sources."""
     monkeypatch.setattr("catalogs.groups.GROUP_FILES", 2)
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Callable[[str], Path]:
+    """A CSV of the training stars' labels, for a model."""
+
+    def make(model: str) -> Path:
+        columns = COLUMNS[model].split()
+        values = np.random.default_rng(1).uniform(1, 2, (STARS, len(columns)))
+        ids = [f"star{i}" for i in range(STARS)]
+        return write_csv(tmp_path / f"{model}.csv", columns, values, ids)
+
+    return make

@@ -9,7 +9,6 @@ import pytest
 from engine.estimate import Labelling, calibrated, estimate
 from engine.prepare.scale import Affine
 from engine.train.calibrate import ONE_SIGMA, Residuals, coverage, fit_calibration
-from engine.train.validate import tenths
 from engine.types import Calibration, Derived, Draws, Estimates, Label
 from tests.inputs import draws_of
 
@@ -208,13 +207,3 @@ def test_a_network_without_a_spread_has_the_floor_for_an_error() -> None:
     fitted = fit_calibration(replace(stars, raw_N=np.zeros(4000, np.float32)))
     assert fitted.floor == pytest.approx((0.3,), rel=0.05)
     assert 0.5 < fitted.scale[0] < 2
-
-
-def test_the_integral_transform_of_honest_errors_is_flat() -> None:
-    residual = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
-    error = np.ones_like(residual, np.float64)
-    np.testing.assert_allclose(tenths(residual, error), 0.1, atol=0.008)
-    assert sum(tenths(residual, error)) == pytest.approx(1.0)
-    assert tenths(residual, error / 3)[0] > 0.25
-    biased = tenths(residual + 1, error)
-    assert biased[0] > 0.3 > 0.03 > biased[-1], "labels that are too high: the truth lies below them"
