@@ -49,7 +49,8 @@ def test_ctrl_c_at_any_time_is_one_line(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jobs.cli.load", interrupt)
+    module = "training" if command == "train" else "runs"
+    monkeypatch.setattr(f"jobs.cli.{module}.load", interrupt)
     ended = abundant(command, spec_file)
     assert (ended.code, ended.out) == (130, "")
     assert ended.err.startswith("Interrupted: ") and ended.err.count("\n") == 1

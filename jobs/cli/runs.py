@@ -1,0 +1,58 @@
+"""Commands that make a catalog: plan, run, commit, verify."""
+
+from engine.spec import Profile, RunSpec
+from engine.toml import load
+from jobs.cli.shared import CatalogPath, ProfilePath, SpecPath, group, show_page
+from jobs.interrupt import interruptible
+from jobs.progress import CONSOLE, say
+
+GOES_ON = "what is done is kept; the same command goes on from here"
+
+commands = group()
+
+
+@commands.command(epilog="Example: abundant plan demo/run.toml")
+def plan(spec: SpecPath) -> None:
+    """Check everything that can be checked, and show what a run would do. Nothing runs."""
+    from engine.plan import make_plan
+    from jobs import show
+    from jobs.run import checked_layout
+
+    with interruptible("nothing ran"):
+        found = make_plan(load(spec, RunSpec))
+        checked_layout(found)
+        show_page(show.plan(found))
+
+
+@commands.command(epilog="Example: abundant run demo/run.toml --profile cluster/profiles/laptop.toml")
+def run(spec: SpecPath, profile: ProfilePath = None) -> None:
+    """Plan, label every spectrum, commit and verify. The same command resumes an interrupted run."""
+    from engine.plan import make_plan
+    from jobs import show
+    from jobs.run import run as run_plan
+
+    with interruptible(GOES_ON):
+        found = make_plan(load(spec, RunSpec))
+        CONSOLE.print(show.plan(found))
+        say(show.finished(run_plan(found, load(profile, Profile) if profile else Profile())))
+
+
+@commands.command(epilog="Example: abundant commit demo/run.toml")
+def commit(spec: SpecPath) -> None:
+    """Publish what a finished run has staged, without running anything."""
+    from engine.plan import make_plan
+    from jobs import show
+    from jobs.run import commit_run
+
+    with interruptible(GOES_ON):
+        say(show.published(commit_run(make_plan(load(spec, RunSpec)))))
+
+
+@commands.command(epilog="Example: abundant verify demo/catalogs/demo/1")
+def verify(catalog: CatalogPath) -> None:
+    """Check a published catalog from disk alone: rows, keys, order, pixels, NULLs and checksums."""
+    from jobs.run import check
+
+    with interruptible("nothing is known of the catalog"):
+        report = check(catalog)
+    say(f"Verified: {report.rows:,} rows of {catalog}")
