@@ -4,13 +4,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test lint bench fuzz clean
+.PHONY: demo test test-s3 lint bench fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/abundant demo
 
 test: lint
 	$(BIN)/pytest
+
+# Against Ceph's own S3 server, as root: apt-get install ceph-mon ceph-mgr ceph-osd radosgw
+test-s3: $(INSTALLED)
+	$(BIN)/pytest tests/rgw/check.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,16 +1,16 @@
 """What must hold before anything is published, and what is said when it does not."""
 
 import errno
-import shutil
 from collections.abc import Iterable, Sequence
 
 import duckdb
 
+from catalogs.files import clear
 from catalogs.groups import Damage
-from catalogs.layout import Layout, bytes_free, set_aside
+from catalogs.keys import duplicate_keys
+from catalogs.layout import Layout, room, set_aside
 from catalogs.place import is_published
 from catalogs.side import differences
-from catalogs.sql import duplicates
 from catalogs.stage import receipt_path
 from engine.errors import CommitError, VerifyError
 from engine.types import Receipt
@@ -74,11 +74,11 @@ def refuse_duplicates(layout: Layout, staged: Sequence[Receipt], keys: Sequence[
     """CommitError that lists keys which occur more than once in the staged files."""
     files = [layout.staging / receipt.file for receipt in staged]
     try:
-        found = duplicates(files, keys, layout.scratch / "spill")
+        found = duplicate_keys(files, keys, layout.scratch / "spill")
     except duckdb.Error as error:
         raise CommitError(
-            f"the keys cannot be compared: {str(error).splitlines()[0]} ({bytes_free(layout.root):,} bytes "
-            "free for it); the staging is kept: make room, then run the same command again"
+            f"the keys cannot be compared: {str(error).splitlines()[0]}{room(layout.root)}; "
+            "the staging is kept: make room, then run the same command again"
         ) from error
     if found.keys:
         raise CommitError(
@@ -119,7 +119,7 @@ def stopped(layout: Layout, error: Exception) -> CommitError:
 def _unwritable(layout: Layout, error: OSError) -> CommitError:
     """An error of the file system, most often a full disk."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    free = f" ({bytes_free(layout.root):,} bytes free there)" if full else ""
+    free = room(layout.root) if full else ""
     remedy = "make room" if full else "mend what it names"
     return CommitError(
         f"the commit cannot go on: {error}{free}; the staging is kept: "
@@ -139,7 +139,7 @@ def _unsound(layout: Layout, error: Exception) -> CommitError:
 
 def _remove_built(layout: Layout) -> None:
     for folder in (layout.scratch, *(part.partial for part in layout.parts)):
-        shutil.rmtree(folder, ignore_errors=True)
+        clear(folder)
 
 
 def _listed(lines: Sequence[str]) -> str:

@@ -1,19 +1,17 @@
 """commit(): staged labels -> one published HATS catalog in which every staged row appears exactly once.
 
 Everything is built in a hidden folder beside the catalog's place. hats.properties is written there last,
-and a rename publishes the whole. A side catalog is cut from the same split files; only when both are built
-and agree is the main one published, then the side. Every step keeps what an interrupted commit has finished,
-so the same command goes on from where it was.
+and a rename publishes the whole (in an object store: publish.py). A side catalog is cut from the same split
+files; only when both are built and agree is the main one published, then the side. Every step keeps what an
+interrupted commit has finished, so the same command goes on from where it was.
 """
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
@@ -26,11 +24,14 @@ from catalogs.checks import (
     refuse_strangers,
     stopped,
 )
+from catalogs.files import clear, remove
 from catalogs.groups import group
-from catalogs.layout import Layout, Product, sweep, sync, write_atomic
+from catalogs.layout import Layout, Product, sweep, write_atomic
 from catalogs.metadata import published_schema, write_derived, write_manifest, write_properties
 from catalogs.pixels import PixelPlan, align, tally, total
 from catalogs.place import all_published, is_published
+from catalogs.publish import publish
+from catalogs.remote import Location
 from catalogs.report import CommitReport, report
 from catalogs.rowcheck import faulty
 from catalogs.shuffle import Partition, Split, Target, parts, reduce, split
@@ -76,7 +77,8 @@ def commit(
     `manifest` is what the caller knows of the run; `on_step(step, done, of)` hears of progress.
     """
     if already := all_published(layout):
-        shutil.rmtree(layout.scratch, ignore_errors=True)
+        for folder in (layout.scratch, *(part.partial for part in layout.parts)):
+            clear(folder)
         return report(layout, already=already)
     staged = complete(receipts(layout), tasks_expected, failed_allowed)
     try:
@@ -144,8 +146,7 @@ def _pixel_plan(layout: Layout, staged: Sequence[Receipt], product: Product, wor
     if saved is not None and saved.staged == digest:
         return saved
     for folder in (layout.scratch, *(part.partial for part in layout.parts)):
-        if folder.exists():
-            shutil.rmtree(folder)
+        remove(folder)
     groups = group(layout.staging, staged)
     step = partial(tally, schema=schema(product.staged), side=[column.name for column in product.side])
     counted = total(work.each("histogram", step, groups))
@@ -194,7 +195,7 @@ def _digest(staged: Sequence[Receipt]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def _saved(path: Path) -> PixelPlan | None:
+def _saved(path: Location) -> PixelPlan | None:
     try:
         return PixelPlan.from_json(path.read_bytes())
     except (FileNotFoundError, ValueError, KeyError, TypeError):
@@ -212,11 +213,8 @@ def _account(made: Iterable[Partition], plan: PixelPlan) -> tuple[Partition, ...
 
 
 def _publish(layout: Layout) -> None:
-    """Make the finished folder the catalog, in one rename; PlanError when another plan's came first."""
-    sync(layout.partial)
-    is_published(layout)
-    layout.partial.replace(layout.catalog)
-    sync(layout.catalog.parent)
+    """Give the finished catalog its place; PlanError when another plan's came first."""
+    publish(layout)
 
 
 def _tidy(layout: Layout) -> None:
@@ -224,7 +222,7 @@ def _tidy(layout: Layout) -> None:
 
     What cannot be removed does no harm.
     """
-    shutil.rmtree(layout.scratch, ignore_errors=True)
+    clear(layout.scratch)
     with suppress(OSError):
-        for folder in (layout.data, layout.receipts):
+        for folder in (layout.data, layout.receipts, layout.scratch):
             sweep(folder)

@@ -1,13 +1,14 @@
 """Staged files, read some at a time, and each held against its receipt."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalogs.files import each
+from catalogs.remote import Location
 from engine.errors import CommitError
 from engine.types import Receipt
 
@@ -20,7 +21,7 @@ class Group:
     """Some staged files that are read together: many are tiny, and one by one they would be slow."""
 
     number: int
-    staging: Path
+    staging: Location
     receipts: tuple[Receipt, ...]
 
     @property
@@ -38,7 +39,7 @@ class Damage:
     what: str
 
 
-def group(staging: Path, receipts: Sequence[Receipt]) -> tuple[Group, ...]:
+def group(staging: Location, receipts: Sequence[Receipt]) -> tuple[Group, ...]:
     """Receipts in groups of bounded bytes and files, in their order."""
     groups: list[list[Receipt]] = [[]]
     size = 0
@@ -52,11 +53,18 @@ def group(staging: Path, receipts: Sequence[Receipt]) -> tuple[Group, ...]:
     return tuple(Group(number=n, staging=staging, receipts=tuple(some)) for n, some in numbered)
 
 
-def open_staged(staging: Path, receipt: Receipt, schema: pa.Schema) -> pq.ParquetFile | Damage:
-    """A staged file, read whole and once; Damage unless its bytes are those that were staged.
+def staged_files(group: Group, schema: pa.Schema) -> Iterator[tuple[Receipt, pq.ParquetFile | Damage]]:
+    """A group's files with their receipts, each read whole and once.
 
-    CommitError when it was staged with other columns: that is no accident of the disk.
+    Damage unless a file's bytes are those that were staged.
+    CommitError when one was staged with other columns: that is no accident of the disk.
     """
+    read = each(lambda receipt: _open_staged(group.staging, receipt, schema), group.staging, group.receipts)
+    return zip(group.receipts, read, strict=True)
+
+
+def _open_staged(staging: Location, receipt: Receipt, schema: pa.Schema) -> pq.ParquetFile | Damage:
+    """A staged file, read whole and once."""
     path = staging / receipt.file
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != receipt.sha256:

@@ -12,10 +12,12 @@ its tasks change but not the work, so the receipts of all other tasks are found 
 import hashlib
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalogs.remote import Location, Remote
 from engine.types import Column
 
 MANIFEST = "manifest.json"
@@ -63,7 +66,7 @@ class Layout:
     that of the work and the list of tasks. A side catalog shares all but its own place with the main one.
     """
 
-    root: Path
+    root: Location
     name: str
     version: str
     plan_digest: str
@@ -87,47 +90,47 @@ class Layout:
         return f"{self.name}-{self.version}-{self.work_digest[:12]}"
 
     @property
-    def staging(self) -> Path:
+    def staging(self) -> Location:
         """Everything of the run that is not yet published; plans of the same work share it."""
         return self.root / "_staging" / self.run
 
     @property
-    def data(self) -> Path:
+    def data(self) -> Location:
         """Staged labels, one Parquet file per task."""
         return self.staging / "data"
 
     @property
-    def receipts(self) -> Path:
+    def receipts(self) -> Location:
         """One JSON file per task, written after its data."""
         return self.staging / "receipts"
 
     @property
-    def plan(self) -> Path:
+    def plan(self) -> Location:
         """What was planned last."""
         return self.staging / "plan.json"
 
     @property
-    def lease(self) -> Path:
-        """Who drives the run at this moment."""
+    def lease(self) -> Location:
+        """Who drives the run at this moment; in an object store lease-000001.json and so on, beside it."""
         return self.staging / "lease.json"
 
     @property
-    def scratch(self) -> Path:
+    def scratch(self) -> Location:
         """The intermediate files of this plan's commit; safe to delete at any time."""
         return self.staging / f"commit-{self.plan_digest[:12]}"
 
     @property
-    def catalog(self) -> Path:
+    def catalog(self) -> Location:
         """The published catalog."""
         return self.root / self.title / self.version
 
     @property
-    def partial(self) -> Path:
+    def partial(self) -> Location:
         """The catalog while it is built: beside its final place, so that a rename publishes it."""
         return self.root / self.title / f".{self.version}-{self.plan_digest[:12]}.partial"
 
     @property
-    def manifest(self) -> Path:
+    def manifest(self) -> Location:
         """The published manifest."""
         return self.catalog / MANIFEST
 
@@ -138,8 +141,13 @@ def partition_path(order: int, pixel: int) -> str:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place, durably, when the block ends without error."""
+def atomic_file(path: Location) -> Iterator[Path]:
+    """A temporary file that takes `path`'s place, durably, when the block ends without error."""
+    if isinstance(path, Remote):
+        with tempfile.TemporaryDirectory(prefix="abundant-") as folder:
+            yield (temporary := Path(folder) / path.name)
+            path.write_bytes(temporary.read_bytes())
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
     try:
@@ -151,21 +159,31 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Location, content: bytes) -> None:
     """Write `content` so that `path` holds all of it or what it held before, also after a power cut."""
+    if isinstance(path, Remote):
+        path.write_bytes(content)
+        return
     with atomic_file(path) as temporary:
         temporary.write_bytes(content)
 
 
-def set_aside(path: Path) -> None:
+def set_aside(path: Location) -> None:
     """Give a damaged file, or a folder in a file's place, a name that is free: it can still be looked at."""
     endings = chain([""], (f"-{number}" for number in count(2)))
     names = (path.with_name(f"{path.name}.damaged{ending}") for ending in endings)
-    path.rename(next(name for name in names if not name.exists()))
+    free = next(name for name in names if not name.exists())
+    if isinstance(path, Path) and isinstance(free, Path):
+        path.rename(free)
+    elif isinstance(path, Remote) and isinstance(free, Remote):
+        path.copy_to(free)
+        path.unlink()
 
 
-def sync(path: Path) -> None:
-    """Force a file, or the names in a folder, onto the disk."""
+def sync(path: Location) -> None:
+    """Force a file, or the names in a folder, onto the disk; what a server has taken is durable."""
+    if isinstance(path, Remote):
+        return
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -173,25 +191,31 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def sweep(folder: Path) -> int:
+def sweep(folder: Location) -> int:
     """Remove temporary files that killed processes left anywhere in `folder`; how many there were."""
+    if isinstance(folder, Remote):
+        with suppress(OSError):
+            return folder.abort_uploads()
+        return 0
     leftovers = list(folder.rglob(f".*{TEMPORARY}"))
     for path in leftovers:
         path.unlink(missing_ok=True)
     return len(leftovers)
 
 
-def sha256_file(path: Path) -> str:
+def sha256_file(path: Location) -> str:
     """sha256 hex of a file's bytes."""
-    with path.open("rb") as stream:
+    with BufferedReader(path.stream(), 2**23) if isinstance(path, Remote) else path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def bytes_free(path: Path) -> int:
-    """Bytes free on the disk that holds `path`, or would hold it."""
+def room(path: Location) -> str:
+    """How much is free on the disk that holds `path`, or would hold it, in words; nothing of a server."""
+    if isinstance(path, Remote):
+        return ""
     while not path.exists():
         path = path.parent
-    return shutil.disk_usage(path).free
+    return f" ({shutil.disk_usage(path).free:,} bytes free there)"
 
 
 def staged_bytes(table: pa.Table) -> bytes:
@@ -201,9 +225,10 @@ def staged_bytes(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def write_partition(path: Path, table: pa.Table) -> None:
+def write_partition(path: Location, table: pa.Table) -> tuple[int, str]:
     """Write a catalog partition atomically: row groups of 100k, page index, Bloom filters on ids.
 
+    What comes back is its bytes, and their sha256.
     Pages follow chunk borders, so the table is made contiguous: same rows -> same bytes.
     """
     table = table.combine_chunks()
@@ -218,6 +243,7 @@ def write_partition(path: Path, table: pa.Table) -> None:
             bloom_filter_options=bloom or None,
             **_encodings(table.schema),
         )
+        return temporary.stat().st_size, sha256_file(temporary)
 
 
 def _encodings(schema: pa.Schema) -> dict[str, Any]:

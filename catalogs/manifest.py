@@ -3,15 +3,20 @@
 Keys that only the caller of a commit knows may be absent: catalogs outlive programs.
 """
 
-from pathlib import Path, PurePosixPath
+from contextlib import suppress
+from pathlib import PurePosixPath
 from typing import Annotated, Any, NotRequired, TypeAlias
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from catalogs.layout import MANIFEST
+from catalogs.remote import Location
 from catalogs.sums import COUNTED
+from engine.errors import InputError
 
+# Counts up when an older program would misread a manifest. One without a number is of format 1.
+FORMAT = 1
 NEEDED = ("_healpix_29", "ra", "dec", *COUNTED, "shard_id", "row_in_shard", "task_id")
 OPEN = ConfigDict(extra="allow", strict=True)
 
@@ -90,6 +95,7 @@ Part: TypeAlias = tuple[str, Annotated[int, Field(ge=0)]]
 class Manifest(TypedDict):
     """manifest.json; catalogs/README.md says what the keys mean."""
 
+    format: NotRequired[int]
     catalog: Published
     plan_digest: str
     keys: Annotated[list[str], Field(min_length=1)]
@@ -105,13 +111,25 @@ class Manifest(TypedDict):
     main: NotRequired[Beside]
 
 
+class Age(TypedDict):
+    """What tells whether the rest can be understood."""
+
+    format: NotRequired[int]
+
+
 READER = TypeAdapter(Manifest)
+AGE = TypeAdapter(Age)
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """A catalog's manifest; ValueError with one line that says what is wrong with it, or OSError."""
+def read_manifest(folder: Location) -> Manifest:
+    """A catalog's manifest; ValueError with one line that says what is wrong with it, or OSError.
+
+    InputError for one that a newer program wrote in a way that this one does not know.
+    """
+    content = (folder / MANIFEST).read_bytes()
+    _refuse_newer(folder, content)
     try:
-        manifest = READER.validate_json((folder / MANIFEST).read_bytes())
+        manifest = READER.validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -122,6 +140,15 @@ def read_manifest(folder: Path) -> Manifest:
     if not partitions(manifest):
         raise ValueError("files: no partition is listed")
     return manifest
+
+
+def _refuse_newer(folder: Location, content: bytes) -> None:
+    with suppress(ValidationError):
+        if (found := AGE.validate_json(content).get("format", 1)) > FORMAT:
+            raise InputError(
+                f"{folder} was made by a newer version of Abundant: its manifest has format {found}, this "
+                f"program reads up to {FORMAT}; upgrade with `pip install --upgrade abundant`"
+            )
 
 
 def partitions(manifest: Manifest) -> dict[str, int]:

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pyarrow as pa
 
+from catalogs.hollow import hollow
 from catalogs.layout import (
     DATASET,
     MANIFEST,
@@ -25,7 +25,9 @@ from catalogs.layout import (
     sync,
     write_atomic,
 )
+from catalogs.manifest import FORMAT
 from catalogs.pixels import INDEX_ORDER, SKY_ORDER, PixelPlan
+from catalogs.remote import Location, Remote
 from catalogs.shuffle import Partition
 from catalogs.sums import Sums, total
 from engine.columns import INDEX, schema
@@ -68,8 +70,14 @@ def votable(columns: Sequence[Column], widths: Mapping[str, int]) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def write_derived(folder: Path, plan: PixelPlan) -> None:
+def write_derived(folder: Location, plan: PixelPlan) -> None:
     """Write what hats derives from the partitions: `_metadata`, the partition list and the sky map."""
+    if isinstance(folder, Remote):
+        with hollow(folder) as here:
+            write_derived(here, plan)
+            for file in DERIVED_FILES:
+                (folder / file).write_bytes((here / file).read_bytes())
+        return
     from hats.catalog.partition_info import PartitionInfo
     from hats.io.parquet_metadata import write_parquet_metadata
     from hats.io.skymap import write_skymap
@@ -97,6 +105,7 @@ def write_manifest(
     """
     counted = total(Sums.claimed(receipt) for receipt in receipts)
     committed = {
+        "format": FORMAT,
         **_names(layout),
         "plan_digest": layout.plan_digest,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -196,7 +205,7 @@ def _failures(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:
     return [{"task_id": one.task_id, "rows": one.rows, "reason": one.reason} for one in failed]
 
 
-def _files(folder: Path, partitions: Iterable[Partition]) -> dict[str, dict[str, Any]]:
+def _files(folder: Location, partitions: Iterable[Partition]) -> dict[str, dict[str, Any]]:
     listed = {p.path: {"rows": p.rows, "bytes": p.bytes, "sha256": p.sha256} for p in partitions}
     for file in DERIVED_FILES:
         path = folder / file

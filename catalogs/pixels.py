@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from catalogs.groups import Damage, Group, open_staged
+from catalogs.groups import Damage, Group, staged_files
 from catalogs.layout import partition_path
 from catalogs.sums import COUNTED, Sums
 from engine.types import Receipt
@@ -100,8 +100,7 @@ def tally(group: Group, schema: pa.Schema, side: Collection[str] = ()) -> Tally:
     """
     text = [field.name for field in schema if field.type == pa.string()]
     index, widths, size, damages = [np.zeros(0, np.int64)], dict[str, int](), 0, list[Damage]()
-    for receipt in group.receipts:
-        file = open_staged(group.staging, receipt, schema)
+    for receipt, file in staged_files(group, schema):
         if isinstance(file, Damage):
             damages.append(file)
             continue

@@ -2,9 +2,12 @@
 
 import json
 import tempfile
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 from catalogs.layout import MANIFEST, PROPERTIES, Layout
+from catalogs.remote import Location, Remote
 from engine.errors import PlanError
 
 
@@ -30,15 +33,22 @@ def all_published(layout: Layout) -> bool:
 def is_published(layout: Layout) -> bool:
     """Is this plan's catalog published, whatever is beside it? False where there is none.
 
+    In an object store also False for what an interrupted commit of this plan has copied there.
+
     PlanError when the catalog's folder holds another plan's catalog, or anything else.
     """
     folder = layout.catalog
     if _is_free(folder):
         return False
-    digest = _published_digest(folder)
-    if digest == layout.plan_digest:
-        return True
-    if digest is None:
+    digest, complete = _digest(folder)
+    if digest == layout.plan_digest and (complete or isinstance(folder, Remote)):
+        return complete
+    if digest is not None and isinstance(folder, Remote) and not complete:
+        raise PlanError(
+            f"{folder} holds half of the catalog of another plan, {digest[:12]}, whose commit was "
+            "interrupted: run that again, or delete what is there, or choose a new [catalog] version"
+        )
+    if digest is None or not complete:
         raise PlanError(
             f"{folder} is in the way: it is not empty and not a catalog that was published here; "
             "choose another [catalog] name, version or root, or move it away"
@@ -49,35 +59,78 @@ def is_published(layout: Layout) -> bool:
     )
 
 
-def _is_free(folder: Path) -> bool:
+def _is_free(folder: Location) -> bool:
     try:
+        if isinstance(folder, Remote):
+            return not folder.exists()
         return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
     except OSError as error:
-        raise PlanError(
-            f"{folder} cannot be read: {error.strerror or error}; choose another [catalog] root, or mend it"
-        ) from error
+        raise _unreadable(folder, error) from error
 
 
-def _published_digest(folder: Path) -> str | None:
+def _unreadable(folder: Location, error: OSError) -> PlanError:
+    return PlanError(
+        f"{folder} cannot be read: {error.strerror or error}; choose another [catalog] root, or mend it"
+    )
+
+
+def _digest(folder: Location) -> tuple[str | None, bool]:
+    """The plan of what lies there, None for what is no catalog; and whether all of it does."""
     try:
         digest = json.loads((folder / MANIFEST).read_bytes())["plan_digest"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return digest if isinstance(digest, str) and (folder / PROPERTIES).exists() else None
+        complete = (folder / PROPERTIES).exists()
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None, False
+    except OSError as error:
+        if isinstance(folder, Remote):
+            raise _unreadable(folder, error) from error
+        return None, False
+    return (digest if isinstance(digest, str) else None), complete
 
 
 def _refuse_nested(layout: Layout) -> None:
     """Whatever is written inside a published catalog damages it."""
-    inner = layout.catalog.parent.resolve()
-    for folder in (inner, *inner.parents):
-        if (folder / PROPERTIES).is_file():
+    for folder in _enclosing(layout.catalog.parent):
+        if _is_sealed(folder):
             raise PlanError(
                 f"{layout.catalog} would lie inside {folder}, which is a published catalog; "
                 "choose a [catalog] root outside of it"
             )
 
 
-def _refuse_unwritable(root: Path, folder: Path) -> None:
+def _is_sealed(folder: Location) -> bool:
+    try:
+        return (folder / PROPERTIES).is_file()
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+
+
+def _enclosing(inner: Location) -> Sequence[Location]:
+    inner = inner if isinstance(inner, Remote) else inner.resolve()
+    return (inner, *inner.parents)
+
+
+def _refuse_unwritable(root: Location, folder: Location) -> None:
+    if isinstance(folder, Remote):
+        _refuse_read_only(folder)
+    else:
+        _refuse_full(root, folder)
+
+
+def _refuse_read_only(folder: Remote) -> None:
+    """Write an object, and remove it."""
+    probe = folder / f".abundant-{uuid.uuid4().hex}"
+    try:
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise PlanError(
+            f"catalog.root: nothing can be written as {probe}: {error.strerror or error}; "
+            "choose another [catalog] root, or let the credentials in the environment write there"
+        ) from error
+
+
+def _refuse_full(root: Location, folder: Path) -> None:
     """Make a folder in the nearest place that exists, and remove it: nothing else tells the truth."""
     nearest = next(one for one in (folder, *folder.parents) if one.exists())
     try:

@@ -4,22 +4,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
+from catalogs.guard import check, lock
+from catalogs.macros import mistaken
 from catalogs.read import Catalog, damaged, open_catalog
-from catalogs.sql import SHOWN, name, slashed, text
+from catalogs.sql import SHOWN, name, slashed
 from engine.errors import AbundantError, InputError
 
-# EXPLAIN ANALYZE runs what it explains, a COPY too: only SELECT reads and nothing else.
 BATCH_ROWS = 10_000
-READING = (duckdb.StatementType.SELECT,)
 
 
 def query(path: Path | str, sql: str) -> pa.Table:
-    """The rows that one SQL statement selects from the view `catalog`.
+    """The rows that one SQL statement selects from the view `catalog`; `macros.py` says what it may call.
 
     The statement sees the catalog's own files and nothing else, and can write nothing. InputError with
     DuckDB's first line when it is wrong; VerifyError when the catalog is damaged.
@@ -35,14 +36,14 @@ def stream(path: Path | str, sql: str) -> Iterator[pa.RecordBatchReader]:
     Columns that share a name are told apart: a, a_1.
     """
     catalog = open_catalog(path)
-    with _locked(catalog) as connection:
+    with TemporaryDirectory(prefix="abundant-") as spill, catalog.duckdb() as connection:
+        lock(connection, catalog.files, spill)
         try:
-            statements = connection.extract_statements(sql)
-            if len(statements) != 1 or statements[0].type not in READING:
-                raise InputError("give one SELECT statement; the view is named `catalog`")
+            check(connection, sql)
             yield _distinct(connection.sql(sql).to_arrow_reader(BATCH_ROWS))
         except (duckdb.ParserException, duckdb.BinderException) as error:
-            raise InputError(f"SQL: {_first(error)}") from error
+            said = mistaken(str(error), catalog.manifest, catalog.schema.names) or _first(error)
+            raise InputError(f"SQL: {said}") from error
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             # DuckDB's errors while rows are streamed arrive as an OSError without a number.
             if isinstance(error, OSError) and error.errno:
@@ -98,17 +99,6 @@ def _not_one(catalog: Catalog, wanted: Mapping[str, str], found: Sequence[str]) 
     more = [f"  … and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
     matches = "\n".join([*(f"  {key}" for key in found[:SHOWN]), *more])
     return InputError(f"{len(found)} rows have {asked}; give the full key:\n{matches}")
-
-
-def _locked(catalog: Catalog) -> duckdb.DuckDBPyConnection:
-    """A connection that can open the catalog's files only. allowed_paths would still let COPY write to
-    them: the statement's type is checked as well."""
-    connection = catalog.duckdb()
-    files = ", ".join(text(file) for file in catalog.files)
-    connection.execute(f"SET allowed_paths = [{files}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-    return connection
 
 
 def _distinct(rows: pa.RecordBatchReader) -> pa.RecordBatchReader:

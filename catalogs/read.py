@@ -11,28 +11,35 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pds
 import pyarrow.parquet as pq
+from pyarrow.fs import FSSpecHandler, PyFileSystem
 
+from catalogs.files import source
 from catalogs.layout import DATASET, MANIFEST, PROPERTIES
+from catalogs.macros import define
 from catalogs.manifest import Manifest, partitions, read_manifest
+from catalogs.remote import Location, Remote, location
 from catalogs.sql import scan
 from engine.errors import InputError, VerifyError
+from engine.spec import Storage
 
 if TYPE_CHECKING:
     import pandas as pd
     from astropy.table import Table
+
+    from catalogs.objects import Objects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
     """A published catalog. `schema` carries units, UCDs and descriptions as field metadata."""
 
-    path: Path
+    path: Location
     manifest: Manifest
     schema: pa.Schema
     rows: int
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Location, ...]:
         """The partitions."""
         return tuple(self.path / name for name in partitions(self.manifest))
 
@@ -40,8 +47,11 @@ class Catalog:
         self, columns: Sequence[str] | None = None, filters: pds.Expression | None = None
     ) -> pa.Table:
         """Rows as an Arrow table; `filters` is an expression such as `pc.field("snr") > 50`."""
-        source = pds.dataset([str(file) for file in self.files], format="parquet")
-        return source.to_table(columns=None if columns is None else list(columns), filter=filters)
+        files = [str(file) for file in self.files]
+        where = None if self.remote is None else PyFileSystem(FSSpecHandler(self.remote))
+        return pds.dataset(files, filesystem=where, format="parquet").to_table(
+            columns=None if columns is None else list(columns), filter=filters
+        )
 
     def to_pandas(
         self, columns: Sequence[str] | None = None, filters: pds.Expression | None = None
@@ -71,14 +81,31 @@ class Catalog:
         return made
 
     def duckdb(self) -> duckdb.DuckDBPyConnection:
-        """A DuckDB connection with the view `catalog`. VerifyError when the partitions cannot be read."""
+        """A DuckDB connection with the view `catalog`, cone(), good(), flag_set() and flag_names().
+
+        VerifyError when the partitions cannot be read. What lies in an object store, DuckDB reads through us:
+        there it can reach, and write, nothing else.
+        """
         connection = duckdb.connect()
+        if self.remote is not None:
+            connection.register_filesystem(self.remote)
         try:
             connection.execute(f"CREATE VIEW catalog AS FROM {scan(self.files)}")
+            define(connection, self.manifest, self.schema.names)
         except duckdb.Error as error:
             connection.close()
             raise damaged(self.path, self.broken() or str(error).splitlines()[0]) from error
         return connection
+
+    @property
+    def remote(self) -> "Objects | None":
+        """The catalog's partitions in an object store, and nothing else there; None on a disk."""
+        remote = [file for file in self.files if isinstance(file, Remote)]
+        if not remote:
+            return None
+        from catalogs.objects import Objects
+
+        return Objects({str(file): file for file in remote})
 
     def broken(self) -> str | None:
         """The first partition that is missing, of another size or without a footer, in words."""
@@ -87,7 +114,7 @@ class Catalog:
             try:
                 if path.stat().st_size != said:
                     return f"{name} has {path.stat().st_size} bytes, the manifest says {said}"
-                pq.read_metadata(path)
+                pq.read_metadata(source(path))
             except (OSError, pa.ArrowException) as error:
                 return f"{name} cannot be read: {str(error).splitlines()[0]}"
         return None
@@ -98,22 +125,27 @@ class Catalog:
             from lsdb.loaders.hats.read_hats import open_catalog as open_lsdb
         except ImportError:
             raise InputError("LSDB is not installed: pip install lsdb") from None
-        return open_lsdb(self.path)
+        if isinstance(self.path, Path):
+            return open_lsdb(self.path)
+        from catalogs.objects import upath
+
+        return open_lsdb(upath(self.path))
 
 
-def open_catalog(path: Path | str) -> Catalog:
-    """A published catalog; reads nothing but its manifest and schema.
+def open_catalog(path: Location | str, storage: Storage | None = None) -> Catalog:
+    """A published catalog, in a folder or at s3://…; reads nothing but its manifest and schema.
 
+    `storage` says how a server is reached; without it the environment does (AWS_ENDPOINT_URL, AWS_REGION).
     InputError if there is none; VerifyError if these two cannot be read or contradict each other.
     """
-    folder = Path(path)
+    folder = location(path, storage)
     if not is_there(folder / PROPERTIES):
         raise InputError(
             f"{folder} is not a published catalog: it has no {PROPERTIES}; give root/name/version"
         )
     try:
         manifest = read_manifest(folder)
-        schema = pq.read_schema(folder / DATASET / "_common_metadata")
+        schema = pq.read_schema(source(folder / DATASET / "_common_metadata"))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise damaged(folder, f"{error}") from error
     said = [(column["name"], column["type"]) for column in manifest["columns"]]
@@ -122,7 +154,7 @@ def open_catalog(path: Path | str) -> Catalog:
     return Catalog(path=folder, manifest=manifest, schema=schema, rows=manifest["rows"]["total"])
 
 
-def is_there(path: Path) -> bool:
+def is_there(path: Location) -> bool:
     """Is there something at `path`? InputError when nobody could tell."""
     try:
         return path.exists()
@@ -130,7 +162,7 @@ def is_there(path: Path) -> bool:
         raise InputError(f"{path} cannot be reached: {error.strerror or error}") from error
 
 
-def damaged(folder: Path, what: str) -> VerifyError:
+def damaged(folder: Location, what: str) -> VerifyError:
     """The error for a catalog that is not what it was when it was published."""
     return VerifyError(f"{folder} is damaged: {what}; `abundant verify {folder}` says more")
 

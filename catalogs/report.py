@@ -1,11 +1,12 @@
 """What a commit published, as its manifest says it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
+from catalogs.files import sizes
 from catalogs.layout import MANIFEST, Layout
 from catalogs.manifest import read_manifest
 from catalogs.read import damaged
+from catalogs.remote import Location
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +17,7 @@ class CommitReport:
     any more; it takes `staging_bytes`.
     """
 
-    path: Path
+    path: Location
     rows: int
     ok: int
     flagged: int
@@ -25,9 +26,9 @@ class CommitReport:
     partitions: int
     bytes: int
     already: bool
-    staging: Path
+    staging: Location
     staging_bytes: int
-    side: Path | None = None
+    side: Location | None = None
 
 
 def report(layout: Layout, *, already: bool) -> CommitReport:
@@ -49,6 +50,14 @@ def report(layout: Layout, *, already: bool) -> CommitReport:
         bytes=sum(file["bytes"] for file in partitions),
         already=already,
         staging=layout.staging,
-        staging_bytes=sum(path.stat().st_size for path in layout.staging.rglob("*") if path.is_file()),
+        staging_bytes=_bytes(layout.staging),
         side=next((part.catalog for part in layout.parts[1:]), None),
     )
+
+
+def _bytes(folder: Location) -> int:
+    """All that lies there; 0 where nobody can tell."""
+    try:
+        return sum(sizes(folder).values())
+    except OSError:
+        return 0

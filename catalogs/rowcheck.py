@@ -3,16 +3,17 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from catalogs.groups import Damage, Group, open_staged
+from catalogs.files import source
+from catalogs.groups import Damage, Group, staged_files
 from catalogs.manifest import Manifest
 from catalogs.pixels import INDEX_ORDER
+from catalogs.remote import Location
 from catalogs.shuffle import row_order
 from catalogs.sums import NO_RESULT, Sums
 from engine.flags import BY_NAME
@@ -44,12 +45,12 @@ class RowChecks:
         columns = tuple((column["name"], column["type"]) for column in manifest["columns"])
         return cls(keys=tuple(manifest["keys"]), columns=columns)
 
-    def run(self, path: Path, name: str) -> Found:
+    def run(self, path: Location, name: str) -> Found:
         """Check a partition, one row group in memory at a time.
 
         OSError, ArrowException or ValueError when the bytes make no sense.
         """
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(source(path)) as file:
             columns = tuple((field.name, str(field.type)) for field in file.schema_arrow)
             if columns != self.columns:
                 return Found(sums=Sums(), problems=(_difference(columns, self.columns),))
@@ -77,8 +78,7 @@ def faults(rows: pa.Table) -> dict[str, int]:
 def faulty(group: Group, schema: pa.Schema) -> tuple[Damage, ...]:
     """The tasks of some staged files whose rows no catalog may hold, and what is wrong with them."""
     found: list[Damage] = []
-    for receipt in group.receipts:
-        file = open_staged(group.staging, receipt, schema)
+    for receipt, file in staged_files(group, schema):
         if isinstance(file, Damage):
             found.append(file)
             continue

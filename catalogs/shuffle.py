@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
-from catalogs.groups import Damage, Group, open_staged
+from catalogs.files import source
+from catalogs.groups import Damage, Group, staged_files
 from catalogs.layout import atomic_file, sha256_file, write_atomic, write_partition
 from catalogs.pixels import Pixel, slots
+from catalogs.remote import Location
 
 SLOTS = b"slots"
 
@@ -30,7 +32,7 @@ class Split:
     There is no file where `damages` names staged files that changed since the cut was made.
     """
 
-    path: Path
+    path: Location
     slots: tuple[int, ...]
     damages: tuple[Damage, ...] = ()
 
@@ -40,7 +42,7 @@ class Part:
     """What makes one partition: its pixel and where its rows are, as (split file, number of the batch)."""
 
     pixel: Pixel
-    sources: tuple[tuple[Path, int], ...]
+    sources: tuple[tuple[Location, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +52,8 @@ class Target:
     `done` is scratch: a small record of each partition in `folder`.
     """
 
-    folder: Path
-    done: Path
+    folder: Location
+    done: Location
     staged: pa.Schema
     schema: pa.Schema
     keys: tuple[str, ...]
@@ -70,16 +72,16 @@ class Partition:
 PARTITION = TypeAdapter(Partition)
 
 
-def split(group: Group, pixels: Sequence[Pixel], folder: Path, schema: pa.Schema) -> Split:
+def split(group: Group, pixels: Sequence[Pixel], folder: Location, schema: pa.Schema) -> Split:
     """Sort a group's rows by pixel into one file; a file that is there is complete and is kept.
 
     `schema` is that of the staged files: rows stay whole here, whichever catalogs they go to.
     """
     path = folder / f"{group.label}.arrow"
     if path.exists():
-        with pa.ipc.open_file(path) as file:
+        with pa.ipc.open_file(source(path)) as file:
             return Split(path=path, slots=_slots(file.schema))
-    files = [open_staged(group.staging, receipt, schema) for receipt in group.receipts]
+    files = [file for _, file in staged_files(group, schema)]
     if damages := tuple(file for file in files if isinstance(file, Damage)):
         return Split(path=path, slots=(), damages=damages)
     read = (file.read() for file in files if not isinstance(file, Damage))
@@ -98,7 +100,7 @@ def split(group: Group, pixels: Sequence[Pixel], folder: Path, schema: pa.Schema
 
 def parts(pixels: Sequence[Pixel], splits: Sequence[Split]) -> tuple[Part, ...]:
     """For every pixel the split files that hold rows of it."""
-    sources: list[list[tuple[Path, int]]] = [[] for _ in pixels]
+    sources: list[list[tuple[Location, int]]] = [[] for _ in pixels]
     for one in sorted(splits, key=lambda one: one.path.name):
         for batch, slot in enumerate(one.slots):
             sources[slot].append((one.path, batch))
@@ -119,10 +121,8 @@ def reduce(part: Part, target: Target) -> Partition:
     table = pa.Table.from_batches([_batch(*source, fields) for source in part.sources]).combine_chunks()
     table = table.take(row_order(table, target.keys))
     table = pa.Table.from_arrays(table.columns, schema=target.schema)
-    write_partition(path, table)
-    made = Partition(
-        path=part.pixel.path, rows=len(table), bytes=path.stat().st_size, sha256=sha256_file(path)
-    )
+    size, sha256 = write_partition(path, table)
+    made = Partition(path=part.pixel.path, rows=len(table), bytes=size, sha256=sha256)
     write_atomic(record, json.dumps(asdict(made)).encode())
     return made
 
@@ -133,16 +133,17 @@ def row_order(table: pa.Table, keys: Sequence[str]) -> pa.Array:
     return pc.call_function("sort_indices", [table], pc.SortOptions(sort_keys=by))
 
 
-def _known(record: Path) -> Partition | None:
+def _known(record: Location) -> Partition | None:
     try:
         return PARTITION.validate_json(record.read_bytes())
     except (FileNotFoundError, ValueError):
         return None
 
 
-def _batch(path: Path, number: int, fields: Sequence[int]) -> pa.RecordBatch:
+def _batch(path: Location, number: int, fields: Sequence[int]) -> pa.RecordBatch:
     options = pa.ipc.IpcReadOptions(included_fields=list(fields))
-    with pa.ipc.open_file(pa.memory_map(str(path)), options=options) as file:
+    content = pa.memory_map(str(path)) if isinstance(path, Path) else source(path)
+    with pa.ipc.open_file(content, options=options) as file:
         return file.get_batch(number).replace_schema_metadata(None)
 
 

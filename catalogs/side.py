@@ -7,13 +7,14 @@ own: position, keys, flags and where a row comes from. So all that works on a ca
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalogs.files import source
 from catalogs.layout import Layout, Product
 from catalogs.manifest import NEEDED, Manifest, partitions, read_manifest
+from catalogs.remote import Location, Remote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +35,16 @@ def catalogs_of(layout: Layout, product: Product) -> tuple[Part, ...]:
     )
 
 
-def side_of(catalog: Path, manifest: Manifest) -> Path | None:
+def side_of(catalog: Location, manifest: Manifest) -> Location | None:
     """Where a main catalog's side catalog is, or should be; None where it was published without one."""
     said = manifest.get("side")
-    return None if said is None else catalog.absolute().parent.parent / said["name"] / said["version"]
+    if said is None:
+        return None
+    here = catalog if isinstance(catalog, Remote) else catalog.absolute()
+    return here.parent.parent / said["name"] / said["version"]
 
 
-def differences(main: Path, side: Path) -> Iterator[str]:
+def differences(main: Location, side: Location) -> Iterator[str]:
     """In what the partitions, rows or order of a side catalog differ from the main one's.
 
     Both have been verified each by itself. One row group of each is in memory at a time.
@@ -61,14 +65,14 @@ def differences(main: Path, side: Path) -> Iterator[str]:
             yield f"{path}: {bad} rows are not those of the main catalog"
 
 
-def _unequal(main: Path, side: Path, names: Sequence[str]) -> int:
+def _unequal(main: Location, side: Location, names: Sequence[str]) -> int:
     """How many rows differ in the columns that both have."""
     pairs = zip_longest(_row_groups(main, names), _row_groups(side, names))
     return sum(_differing(one, other) for one, other in pairs)
 
 
-def _row_groups(path: Path, names: Sequence[str]) -> Iterator[pa.Table]:
-    with pq.ParquetFile(path) as file:
+def _row_groups(path: Location, names: Sequence[str]) -> Iterator[pa.Table]:
+    with pq.ParquetFile(source(path)) as file:
         for number in range(file.num_row_groups):
             yield file.read_row_group(number, columns=list(names))
 

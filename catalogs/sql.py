@@ -6,6 +6,8 @@ from pathlib import Path
 
 import duckdb
 
+from catalogs.remote import Location
+
 MEMORY = "2GB"
 THREADS = 4
 SHOWN = 10
@@ -33,7 +35,7 @@ def text(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
-def scan(files: Iterable[Path]) -> str:
+def scan(files: Iterable[Location]) -> str:
     """The rows of some Parquet files; folder names such as Norder=3 make no columns."""
     return f"read_parquet([{', '.join(text(file) for file in files)}], hive_partitioning=false)"
 

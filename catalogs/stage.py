@@ -6,18 +6,20 @@ is done if and only if its receipt is there.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
-from pathlib import Path
+from functools import partial
 from stat import S_ISREG
 from typing import Any
 
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from catalogs.layout import Layout, bytes_free, set_aside, staged_bytes, write_atomic
+from catalogs.files import each, make_folder
+from catalogs.layout import Layout, room, set_aside, staged_bytes, write_atomic
 from catalogs.place import all_published
+from catalogs.remote import Location, Remote
 from catalogs.sums import Sums
 from engine.errors import StagingError
 from engine.types import Receipt, Task
@@ -48,7 +50,7 @@ class Stage:
         seconds: Mapping[str, float],
         seen: str = "",
     ) -> Receipt:
-        """Write one task's labels, then its receipt. StagingError on any error of the file system."""
+        """Write one task's labels, then its receipt. StagingError when they cannot be written."""
         content = staged_bytes(labels)
         receipt = Receipt(
             task_id=task.task_id,
@@ -74,9 +76,14 @@ def receipts(layout: Layout) -> tuple[Receipt, ...]:
     """All receipts of a run whose data are there in full, sorted by task id.
 
     A receipt that cannot be read, or whose data file is missing, no file or of another size, counts as
-    absent: the task is done again.
+    absent: the task is done again. StagingError when a server does not answer.
     """
-    found = (_receipt(layout, path) for path in sorted(layout.receipts.glob("[!.]*.json")))
+    try:
+        paths = sorted(layout.receipts.glob("[!.]*.json"), key=str)
+        read = partial(_receipt, size_of=_sizes(layout))
+        found = list(each(read, layout.receipts, paths))
+    except OSError as error:
+        raise StagingError(f"{layout.receipts}: cannot be read: {error.strerror or error}") from error
     return tuple(receipt for receipt in found if receipt is not None)
 
 
@@ -85,7 +92,7 @@ def data_file(task_id: str) -> str:
     return f"data/{task_id}.parquet"
 
 
-def receipt_path(layout: Layout, task_id: str) -> Path:
+def receipt_path(layout: Layout, task_id: str) -> Location:
     """A task's receipt."""
     return layout.receipts / f"{task_id}.json"
 
@@ -101,10 +108,10 @@ def open_run(layout: Layout, plan_record: Mapping[str, Any]) -> RunState:
     """
     if all_published(layout):
         return RunState.PUBLISHED
-    state = RunState.RESUMED if layout.plan.exists() else RunState.NEW
     try:
+        state = RunState.RESUMED if layout.plan.exists() else RunState.NEW
         for folder in (layout.data, layout.receipts):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         content = json.dumps(plan_record, indent=1, sort_keys=True).encode()
         if state is RunState.NEW or layout.plan.read_bytes() != content:
             write_atomic(layout.plan, content)
@@ -113,18 +120,38 @@ def open_run(layout: Layout, plan_record: Mapping[str, Any]) -> RunState:
     return state
 
 
-def _receipt(layout: Layout, path: Path) -> Receipt | None:
+def _receipt(path: Location, size_of: Callable[[str], int | None]) -> Receipt | None:
     try:
         receipt = RECEIPT.validate_json(path.read_bytes(), strict=True)
-        data = (layout.staging / data_file(path.stem)).stat()
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
-    size = data.st_size if S_ISREG(data.st_mode) else None
+    except OSError:
+        if isinstance(path, Remote):
+            raise
+        return None
+    size = size_of(path.stem)
     own = (receipt.task_id, receipt.file, receipt.bytes) == (path.stem, data_file(path.stem), size)
     return receipt if own else None
 
 
-def _write(path: Path, content: bytes) -> None:
+def _sizes(layout: Layout) -> Callable[[str], int | None]:
+    """A function from a task's id to the bytes of its data, None where there is no such file."""
+    staging, data = layout.staging, layout.data
+    if isinstance(data, Remote):
+        there = {f"data/{name}": about.st_size for name, about in data.files().items()}
+        return lambda task_id: there.get(data_file(task_id))
+    return lambda task_id: _size(staging / data_file(task_id))
+
+
+def _size(path: Location) -> int | None:
+    try:
+        data = path.stat()
+    except OSError:
+        return None
+    return data.st_size if S_ISREG(data.st_mode) else None
+
+
+def _write(path: Location, content: bytes) -> None:
     try:
         try:
             write_atomic(path, content)
@@ -135,8 +162,8 @@ def _write(path: Path, content: bytes) -> None:
         raise _staging_error(path, error) from error
 
 
-def _staging_error(path: Path, error: OSError) -> StagingError:
+def _staging_error(path: Location, error: OSError) -> StagingError:
     return StagingError(
-        f"{path}: cannot be written: {error.strerror or error} ({bytes_free(path):,} bytes free there); "
-        "make room or mend the folder, then run the same command again: tasks that are done are kept"
+        f"{path}: cannot be written: {error.strerror or error}{room(path)}; "
+        "make room or mend the place, then run the same command again: tasks that are done are kept"
     )

@@ -3,28 +3,31 @@
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalogs.files import sizes, source
+from catalogs.keys import duplicate_keys
 from catalogs.layout import DATASET, MANIFEST, PROPERTIES, sha256_file
 from catalogs.manifest import Manifest, partitions, read_manifest
 from catalogs.read import is_there
+from catalogs.remote import Location, location
 from catalogs.rowcheck import RowChecks
 from catalogs.side import differences, side_of
-from catalogs.sql import duplicates
 from catalogs.sums import Sums
 from engine.errors import InputError, VerifyError
+from engine.spec import Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
     """What was found on disk, all of it as it should be."""
 
-    path: Path
+    path: Location
     rows: int
     ok: int
     flagged: int
@@ -35,7 +38,7 @@ class VerifyReport:
 
 @dataclass(slots=True, kw_only=True)
 class _Findings:
-    folder: Path
+    folder: Location
     problems: list[str] = field(default_factory=list)
 
     def add(self, where: str, what: str) -> None:
@@ -43,25 +46,26 @@ class _Findings:
         self.problems.append(f"{where}: {what}")
 
 
-def verify(catalog: Path | str) -> VerifyReport:
+def verify(catalog: Location | str, storage: Storage | None = None) -> VerifyReport:
     """Check files, checksums, schema, counts, positions, order, keys and NULLs of a published catalog.
 
     So too of the side catalog that was published with it, whose rows must be the same in the same order.
     VerifyError lists every problem found, each with its file and counts. Row groups are streamed. InputError
-    for a folder that is no catalog at all.
+    for a folder that is no catalog at all. `storage` as `open_catalog`.
     """
-    findings, manifest, sums = _examine(Path(catalog))
-    if manifest is not None and (side := side_of(Path(catalog), manifest)) is not None:
+    folder = location(catalog, storage)
+    findings, manifest, sums = _examine(folder)
+    if manifest is not None and (side := side_of(folder, manifest)) is not None:
         _check_side(findings, side)
     return _outcome(findings, manifest, sums)
 
 
-def verify_one(catalog: Path) -> VerifyReport:
+def verify_one(catalog: Location) -> VerifyReport:
     """As `verify`, of this catalog alone."""
     return _outcome(*_examine(catalog))
 
 
-def _examine(folder: Path) -> tuple[_Findings, Manifest | None, Sums]:
+def _examine(folder: Location) -> tuple[_Findings, Manifest | None, Sums]:
     if not any(is_there(folder / name) for name in (MANIFEST, PROPERTIES)):
         raise InputError(f"{folder} is no catalog; give root/name/version")
     findings = _Findings(folder=folder)
@@ -84,7 +88,7 @@ def _outcome(findings: _Findings, manifest: Manifest | None, sums: Sums) -> Veri
     return _report(findings.folder, manifest, sums)
 
 
-def _check_side(findings: _Findings, side: Path) -> None:
+def _check_side(findings: _Findings, side: Location) -> None:
     """The side catalog by itself; then, if both are sound, the two together."""
     try:
         beside = _examine(side)[0].problems
@@ -96,7 +100,7 @@ def _check_side(findings: _Findings, side: Path) -> None:
         findings.add(str(side), problem)
 
 
-def _report(folder: Path, manifest: Manifest, sums: Sums) -> VerifyReport:
+def _report(folder: Location, manifest: Manifest, sums: Sums) -> VerifyReport:
     size = sum(file["bytes"] for file in manifest["files"].values())
     return VerifyReport(
         path=folder,
@@ -109,7 +113,7 @@ def _report(folder: Path, manifest: Manifest, sums: Sums) -> VerifyReport:
     )
 
 
-def _manifest(folder: Path, findings: _Findings) -> Manifest | None:
+def _manifest(folder: Location, findings: _Findings) -> Manifest | None:
     try:
         return read_manifest(folder)
     except (OSError, ValueError) as error:
@@ -119,7 +123,7 @@ def _manifest(folder: Path, findings: _Findings) -> Manifest | None:
         return None
 
 
-def _check_properties(folder: Path, manifest: Manifest, findings: _Findings) -> None:
+def _check_properties(folder: Location, manifest: Manifest, findings: _Findings) -> None:
     try:
         lines = (folder / PROPERTIES).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -139,28 +143,42 @@ def _check_properties(folder: Path, manifest: Manifest, findings: _Findings) -> 
             findings.add(PROPERTIES, f"{key} is {said.get(key)}, the manifest says {value}")
 
 
-def _check_files(folder: Path, listed: Mapping[str, Any], findings: _Findings) -> None:
+def _check_files(folder: Location, listed: Mapping[str, Any], findings: _Findings) -> None:
     """Every listed file is there with its bytes, and no other lies among them."""
     for name, file in listed.items():
-        path = folder / name
-        if not path.is_file():
-            findings.add(name, "is missing")
-        elif path.stat().st_size != file["bytes"]:
-            findings.add(name, f"has {path.stat().st_size} bytes, the manifest says {file['bytes']}")
-        elif (found := sha256_file(path)) != file["sha256"]:
-            findings.add(name, f"sha256 is {found[:12]}, the manifest says {file['sha256'][:12]}")
-    present = {path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()}
-    for path in sorted(present):
+        try:
+            problem = _problem(folder / name, file)
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror or error}"
+        if problem:
+            findings.add(name, problem)
+    try:
+        present = [PurePosixPath(name) for name in sizes(folder)]
+    except OSError as error:
+        return findings.add(str(folder), f"cannot be listed: {error.strerror or error}")
+    for path in present:
         if path.as_posix() not in {MANIFEST, PROPERTIES, *listed} and not _is_hidden(path):
             findings.add(path.as_posix(), "is not in the manifest")
+    return None
 
 
-def _is_hidden(path: Path) -> bool:
+def _problem(path: Location, file: Mapping[str, Any]) -> str:
+    """In what a file is not what the manifest says; "" in nothing."""
+    if not path.is_file():
+        return "is missing"
+    if (size := path.stat().st_size) != file["bytes"]:
+        return f"has {size} bytes, the manifest says {file['bytes']}"
+    if (found := sha256_file(path)) != file["sha256"]:
+        return f"sha256 is {found[:12]}, the manifest says {file['sha256'][:12]}"
+    return ""
+
+
+def _is_hidden(path: PurePosixPath) -> bool:
     """What systems leave in folders (.DS_Store) does no harm; a hidden partition does, a glob reads it."""
     return path.suffix != ".parquet" and any(part.startswith(".") for part in path.parts)
 
 
-def _check_partitions(folder: Path, manifest: Manifest, findings: _Findings) -> Sums:
+def _check_partitions(folder: Location, manifest: Manifest, findings: _Findings) -> Sums:
     total = Sums()
     checks = RowChecks.of(manifest)
     for name, said in partitions(manifest).items():
@@ -190,24 +208,24 @@ def _check_totals(manifest: Manifest, sums: Sums, findings: _Findings) -> None:
         findings.add(MANIFEST, f"flag counts are {manifest['flag_counts']}, on disk {sums.flag_counts}")
 
 
-def _check_keys(folder: Path, manifest: Manifest, findings: _Findings) -> None:
+def _check_keys(folder: Location, manifest: Manifest, findings: _Findings) -> None:
     files = [folder / name for name in _readable(folder, manifest)]
     if not files:
         return
     with tempfile.TemporaryDirectory(prefix="abundant-verify-") as spill:
         try:
-            found = duplicates(files, manifest["keys"], Path(spill))
-        except duckdb.Error as error:
+            found = duplicate_keys(files, manifest["keys"], Path(spill))
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
             findings.add(DATASET, f"keys cannot be read: {str(error).splitlines()[0]}")
             return
     if found.keys:
         findings.add(DATASET, f"{found.keys} keys occur more than once:\n{found}")
 
 
-def _readable(folder: Path, manifest: Manifest) -> Iterator[str]:
+def _readable(folder: Location, manifest: Manifest) -> Iterator[str]:
     for name in partitions(manifest):
         try:
-            pq.read_metadata(folder / name)
+            pq.read_metadata(source(folder / name))
         except (OSError, pa.ArrowException):
             continue
         yield name

@@ -231,8 +231,10 @@ class CatalogSpec(Frozen):
     """Name of the catalog; a folder name."""
     version: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Version of the catalog; a folder name."""
-    root: Place
-    """The folder under which name/version is published. Not part of the hash."""
+    root: Root
+    """The folder, or s3://bucket/prefix, under which name/version is published. Not part of the hash."""
+    storage: Storage = Storage()
+    """How an object store is reached. Not part of the hash."""
     side: SideColumns = ()
     """What a second catalog, name-side/version, has of the same rows: "covariance", "quantiles"."""
 
@@ -280,7 +282,7 @@ class RunSpec(Frozen):
             "survey": {"root": True, "storage": True, "select": {"path"}, "rv": {"path"}},
             "auxiliary": {"__all__": {"path"}},
             # Runs from before there were side catalogs keep their names.
-            "catalog": {"root"} if self.catalog.side else {"root", "side"},
+            "catalog": {"root", "storage"} if self.catalog.side else {"root", "storage", "side"},
         }
         return digest(
             self.model_dump(mode="json", by_alias=True, exclude=places | {"model": True, "tolerance": True})

@@ -1,4 +1,4 @@
-"""The `bundle` commands: show, verify, export."""
+"""The `bundle` commands: show, verify, export, gradients."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from engine.models.card import Card
 from engine.models.export import EXPORTS, TOLERANCE, Exported, about_card, export
 from engine.models.model import Model, architecture_of, load_model
 from engine.spec import Sampling
+from engine.train.report import gradients_of
 from engine.types import Spectrograph
 from jobs.card_page import card_page
 from jobs.progress import say
@@ -83,6 +84,29 @@ def _finite(network: Network, sampling: Sampling, x_NI: torch.Tensor) -> bool:
         outputs = (network(x_NI), *(draw(bank.once(x_NI)) for draw in bank.draws_K))
         parts = [part for output in outputs for part in output if part is not None]
     return all(bool(np.isfinite(part.numpy()).all()) for part in parts)
+
+
+def draw_bundle(folder: Path, file: Path | None, within: tuple[float, float] | None) -> None:
+    """Draw the gradients of a bundle's labels, and say where: in a new file, else in the training's report.
+
+    InputError where there is nothing to draw, or no place for it.
+    """
+    # Matplotlib is slow to import, and the other commands need none.
+    from jobs.training_report import add_gradients, draw_gradients, report_place
+
+    if file is None and within is not None:
+        raise InputError("--within draws a part of the spectrum, into a file of its own: give --out FILE.png")
+    if file is not None and file.exists():
+        raise InputError(f"{file} exists; choose another name, or delete it")
+    loaded = _load(folder)
+    found, card = gradients_of(loaded.model, loaded.networks), loaded.card
+    if file is None:
+        place = add_gradients(report_place(folder), card, found)
+    else:
+        labels, place = card.labels[: card.outputs], file
+        names, units = ([getattr(label, part) for label in labels] for part in ("name", "unit"))
+        draw_gradients(found, names, units, file, within)
+    say(escape(f"Gradients of {card.outputs} labels of {card.name} at its mean training spectrum: {place}"))
 
 
 def export_bundle(folder: Path, kind: str, file: Path) -> None:

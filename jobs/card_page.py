@@ -57,6 +57,7 @@ def _errors(card: Card) -> Iterator[str]:
             for label in tested
         ]
         yield from _table(("label", "bias", "robust scatter", "raw", "68 %", "95 %"), rows)
+        yield from _chi2(card)
     yield "## Calibration\n"
     knots = [(label.name, *knot) for label in card.labels for knot in _knots(label)]
     if not knots:
@@ -64,6 +65,20 @@ def _errors(card: Card) -> Iterator[str]:
         return
     yield "error² = (scale × raw)² + floor², interpolated in log(S/N) between knots.\n"
     yield from _table(("label", "S/N", "scale", "floor"), knots)
+
+
+def _chi2(card: Card) -> Iterator[str]:
+    """Chi-square on test stars, with the weights that were kept; nothing where it is not known."""
+    if isinstance(found := card.lineage.get("test_chi2"), float | int):
+        yield f"χ² per label of the test stars: {_number(found)}, {_plain(weights_of(card))}.\n"
+
+
+def weights_of(card: Card) -> str:
+    """Whose weights a training kept: those of which epoch, or of several members."""
+    members = card.lineage.get("members")
+    if not isinstance(members, list) or len(members) != 1 or not isinstance(members[0], dict):
+        return "the mean over the members that were kept, without dropout"
+    return f"with the weights of epoch {members[0].get('epoch')}, without dropout"
 
 
 def _knots(label: LabelCard) -> Iterator[tuple[str, str, str]]:

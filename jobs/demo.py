@@ -18,6 +18,7 @@ from engine.spec import Profile, RunSpec
 from engine.toml import load
 from engine.train.spec import TrainSpec
 from jobs import show
+from jobs.catalog_report import write_report
 from jobs.progress import CONSOLE, say
 from jobs.run import run
 from jobs.simulate import run_simulation
@@ -53,7 +54,7 @@ class Folders:
 
 
 def run_demo(folder: Path) -> None:
-    """Simulate, train, run, verify, query, plot; InputError if the folder is already used."""
+    """Simulate, train, run, verify, query, plot, report; InputError if the folder is already used."""
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"{folder} is not empty; delete it, or choose another folder with --dir")
     at = Folders(root=folder)
@@ -72,12 +73,15 @@ def run_demo(folder: Path) -> None:
     report = run(plan, Profile())
     say(show.finished(report))
     say("[bold]4/5 Ask[/bold] the catalog, and compare it with what was simulated")
-    summarise(report.catalog, truth)
+    catalog = Path(str(report.catalog))
+    summarise(catalog, truth)
     say("[bold]5/5 Draw[/bold]")
-    kiel(report.catalog, folder / "kiel.png")
-    abundance_plane(report.catalog, folder / "mg_fe.png")
-    say(f"Plots: {folder / 'kiel.png'}, {folder / 'mg_fe.png'}\n")
-    say(next_steps(at, report.catalog))
+    kiel(catalog, folder / "kiel.png")
+    abundance_plane(catalog, folder / "mg_fe.png")
+    say(f"Plots: {folder / 'kiel.png'}, {folder / 'mg_fe.png'}")
+    page = write_report(catalog)
+    say(next_steps(at, catalog))
+    say(f"[bold]Look at[/bold] the report: {page}")
 
 
 def split_ids(truth: Path, folder: Path) -> None:
@@ -169,7 +173,7 @@ def summarise(catalog: Path, truth: Path) -> None:
 
 
 def next_steps(at: Folders, catalog: Path) -> str:
-    """The three commands to try next."""
+    """The commands to try next."""
     sql = "SELECT targetid, teff, e_teff, fe_h, e_fe_h, mg_fe FROM catalog WHERE NOT flag_bad LIMIT 5"
     connection = open_catalog(catalog).duckdb()
     key = connection.execute(

@@ -3,26 +3,30 @@
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from catalogs.commit import commit
+from catalogs.commit import Mapper, commit
 from catalogs.layout import Layout, Product
 from catalogs.lease import Lease, driving
 from catalogs.place import all_published, check_place, is_published
+from catalogs.remote import Location, location
 from catalogs.report import CommitReport
 from catalogs.stage import RunState, Stage, open_run
 from catalogs.verify import VerifyReport, verify
 from engine.errors import CommitError, RunError
 from engine.flags import FLAGS
 from engine.plan import Plan
-from engine.runtime import RUNTIMES
+from engine.runtime import MAPS, RUNTIMES
 from engine.spec import Profile
 from engine.surveys import survey_of
 from engine.surveys.seen import seen
 from engine.types import Receipt, Shard
 from jobs.progress import Tally, bars, say
 
+# Fewer rows are committed by the driver alone, before workers would have started.
+FEW_ROWS = 500_000
+LOCAL = Profile(runtime="local")
 # How often files that were written in the meantime are read again.
 ROUNDS = 3
 
@@ -31,7 +35,7 @@ ROUNDS = 3
 class RunReport:
     """What a run published, and how fast: `rate` is spectra/s after the first receipt, NaN if nothing ran."""
 
-    catalog: Path
+    catalog: Location
     committed: CommitReport
     startup_seconds: float
     rate: float
@@ -41,7 +45,7 @@ def layout_of(plan: Plan) -> Layout:
     """Where a plan is staged and published."""
     catalog = plan.spec.catalog
     return Layout(
-        root=catalog.root,
+        root=location(catalog.root, catalog.storage, "[catalog.storage]"),
         name=catalog.name,
         version=catalog.version,
         plan_digest=plan.digest,
@@ -62,13 +66,13 @@ def run(plan: Plan, profile: Profile) -> RunReport:
     layout = checked_layout(plan)
     startup, rate = float("nan"), float("nan")
     if all_published(layout):
-        committed = _commit(plan, layout)
+        committed = _commit(plan, layout, LOCAL)
         check(layout.catalog)
     else:
         with driving(layout) as lease:
             if open_run(layout, plan.record()) is not RunState.PUBLISHED:
                 startup, rate = _execute(plan, layout, profile, lease)
-            committed = _commit(plan, layout, lease)
+            committed = _commit(plan, layout, profile, lease)
     return RunReport(catalog=layout.catalog, committed=committed, startup_seconds=startup, rate=rate)
 
 
@@ -123,11 +127,11 @@ def _follow(receipts: Iterable[Receipt], tasks: int, lease: Lease) -> tuple[floa
     return first - started, (tally.rows - first_rows) / (last - first) if last > first else float("nan")
 
 
-def commit_run(plan: Plan) -> CommitReport:
-    """Publish a plan's staged labels."""
+def commit_run(plan: Plan, profile: Profile = LOCAL) -> CommitReport:
+    """Publish a plan's staged labels; in this process, if the profile does not say otherwise."""
     layout = checked_layout(plan)
     if all_published(layout):
-        return _commit(plan, layout)
+        return _commit(plan, layout, profile)
     with driving(layout) as lease:
         begun = any(is_published(part) for part in layout.parts)
         if not begun and (touched := _touched(plan, Stage(layout))):
@@ -135,10 +139,10 @@ def commit_run(plan: Plan) -> CommitReport:
                 f"the files of {len(touched)} tasks were written after they were read; "
                 "`abundant run` does these tasks again"
             )
-        return _commit(plan, layout, lease)
+        return _commit(plan, layout, profile, lease)
 
 
-def _commit(plan: Plan, layout: Layout, lease: Lease | None = None) -> CommitReport:
+def _commit(plan: Plan, layout: Layout, profile: Profile, lease: Lease | None = None) -> CommitReport:
     """Commit with progress; nobody needs a lease for what is published."""
     keys = survey_of(plan.spec.survey).keys
     product = Product(keys=tuple(key.name for key in keys), columns=plan.columns, side=plan.side)
@@ -155,8 +159,15 @@ def _commit(plan: Plan, layout: Layout, lease: Lease | None = None) -> CommitRep
             product,
             manifest=manifest_of(plan),
             failed_allowed=plan.spec.tolerance.failed_tasks,
+            mapper=_mapper(plan, profile),
             on_step=on_step,
         )
+
+
+def _mapper(plan: Plan, profile: Profile) -> Mapper:
+    """Where the steps of a commit are done."""
+    rows = sum(task.stop - task.start for task in plan.tasks)
+    return partial(MAPS["local" if rows < FEW_ROWS else profile.runtime], profile)
 
 
 def manifest_of(plan: Plan) -> dict[str, Any]:
@@ -173,6 +184,6 @@ def _files(shard: Shard) -> str | list[tuple[str, int]]:
     return members if len(members) > 1 else shard.path
 
 
-def check(catalog: Path) -> VerifyReport:
+def check(catalog: Location) -> VerifyReport:
     """Verify a published catalog from disk alone; VerifyError lists what is wrong."""
     return verify(catalog)

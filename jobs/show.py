@@ -7,15 +7,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from catalogs.layout import SIDE
-from catalogs.manifest import Manifest, origin
+from catalogs.macros import flags_of
+from catalogs.manifest import Manifest
 from catalogs.report import CommitReport
-from engine.flags import FLAGS, names
+from engine.flags import FLAGS
 from engine.models import MODELS
 from engine.plan import Plan
 from engine.surveys import SURVEYS
 from engine.train import TrainReport
 from engine.types import Arm, Axis, Basis, Waves
-from jobs.run import RunReport
+from jobs.run import RunReport, layout_of
+from jobs.trace import traced
 
 # For parameters of models whose labels the training chooses.
 SOME_LABELS = 12
@@ -106,7 +108,7 @@ def plan(found: Plan) -> Table:
     table.add_row("rows", f"{found.rows:,} before selection ({found.spec.survey.select.by})")
     table.add_row("to read", f"{found.bytes / 2**30:.2f} GiB")
     catalog = found.spec.catalog
-    table.add_row("catalog", escape(str(catalog.root / catalog.name / catalog.version)))
+    table.add_row("catalog", escape(str(layout_of(found).catalog)))
     if found.side:
         wide = ", ".join(column.name for column in found.side)
         table.add_row("side catalog", escape(f"{catalog.name}{SIDE}/{catalog.version}: {wide}"))
@@ -164,29 +166,13 @@ def _leftovers(done: CommitReport) -> str:
 
 
 def explained(row: Mapping[str, Any], manifest: Manifest) -> Table:
-    """One row back to its file, with its flags in words as far as the manifest has them."""
+    """One row back to where it comes from, with its flags in words as far as the manifest has them."""
     table = _pairs()
-    for name, value in _source(row, manifest):
+    for name, value in traced(row, manifest):
         table.add_row(name, escape(value))
-    table.add_row("task", escape(str(row["task_id"])))
-    for failure in manifest.get("failures", []):
-        if failure["task_id"] == row["task_id"]:
-            table.add_row("failed", escape(failure["reason"]))
     texts = {flag["name"]: f"{flag['severity']}: {flag['text']}" for flag in manifest.get("flags", [])}
-    for name in names(row["flags"]):
+    for name in (name for name, value in flags_of(manifest).items() if row["flags"] & value):
         table.add_row(f"flag {name}", texts.get(name, "the manifest does not say what it means"))
     for name, value in row.items():
         table.add_row(name, "NULL" if value is None else escape(str(value)))
     return table
-
-
-def _source(row: Mapping[str, Any], manifest: Manifest) -> list[tuple[str, str]]:
-    """The file, without its root where the manifest does not know it, and the row in it."""
-    if row["shard_id"] is None or row["row_in_shard"] is None:
-        return [("file", "unknown: shard_id or row_in_shard is NULL")]
-    file, number = origin(manifest, row["shard_id"], row["row_in_shard"])
-    inner: Any = manifest.get("plan", {})
-    for key in ("spec", "survey", "root"):
-        inner = inner.get(key) if isinstance(inner, dict) else None
-    place = f"{inner}/{file}" if isinstance(inner, str) else file
-    return [("file", place), ("row", f"{number} of its spectra, from 0")]

@@ -1,6 +1,6 @@
 """The `train` command."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
@@ -13,19 +13,19 @@ from engine.train.bundle import place_of
 from engine.train.crossmatch import set_place
 from engine.train.loop import OnEpoch
 from engine.train.members import Learn, Learnt, Lesson, learn_here
-from engine.train.search import Point, Trial, Try
+from engine.train.search import OnTrial, Point, Trial, Try
 from engine.train.spec import Search, TrainSpec
 from engine.train.store import read_about
 from jobs import show
 from jobs.crossmatch import steps
 from jobs.progress import CONSOLE, Bar, bars, epoch_remark, say
-from jobs.training_report import write_report
+from jobs.training_report import report_place, write_report
 
 
 def run_training(spec: TrainSpec, profile: Profile | None = None) -> TrainReport:
     """Train with progress, and show what came of it. Without a profile: in this process."""
     settings, done = spec.training, dict[int, int]()
-    page = _report_place(spec)
+    page = _free_place(spec)
     total = settings.members * settings.epochs
     with ExitStack() as display:
 
@@ -51,13 +51,13 @@ def run_training(spec: TrainSpec, profile: Profile | None = None) -> TrainReport
     stars = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in report.counts.items())
     say(f"Bundle {report.card.name} in {report.bundle} ({stars}); its log is in {place_of(spec)}")
     say(f"How it did on test stars: {write_report(page, report.card, report.validation)}")
+    say(f"Where in the spectrum it finds its labels: abundant bundle gradients {report.bundle}")
     return report
 
 
-def _report_place(spec: TrainSpec) -> Path:
+def _free_place(spec: TrainSpec) -> Path:
     """The folder for the report, beside the bundle; InputError where there is something in it already."""
-    out = spec.bundle.out.resolve()
-    place = out.with_name(f"{out.name}-report")
+    place = report_place(spec.bundle.out)
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise InputError(f"{place} is not empty: it is the report of an earlier training; move or delete it")
     return place
@@ -85,7 +85,9 @@ def _attempt(profile: Profile | None) -> Try | None:
     if profile.runtime not in SEARCHERS:
         return None
 
-    def attempt(lesson: Lesson, search: Search, points: Sequence[Point]) -> Sequence[Trial]:
-        return SEARCHERS[profile.runtime](lesson, search, points, profile)
+    def attempt(
+        lesson: Lesson, search: Search, points: Mapping[int, Point], on_trial: OnTrial
+    ) -> Sequence[Trial]:
+        return SEARCHERS[profile.runtime](lesson, search, points, on_trial, profile)
 
     return attempt

@@ -1,5 +1,6 @@
 """moto as an S3 server on loopback, with every request counted, and with faults on demand."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ def _counting(server: Server, app: Any) -> Any:
 @contextmanager
 def running() -> Iterator[Server]:
     """A server on a free port of loopback, stopped at the end."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = Server()
     app = _counting(server, DomainDispatcherApplication(create_backend_app))
     http = make_server("127.0.0.1", 0, app, threaded=True)
@@ -70,3 +72,25 @@ def running() -> Iterator[Server]:
     finally:
         http.shutdown()
         thread.join()
+
+
+def objects(
+    address: str, bucket: str, prefix: str = "", keys: tuple[str, str] = ("test", "test")
+) -> dict[str, bytes]:
+    """Every object of a bucket below a prefix, by its key from there."""
+    client = _client(address, keys)
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    found = [one["Key"] for page in pages for one in page.get("Contents", [])]
+    return {
+        key.removeprefix(prefix): client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in found
+    }
+
+
+def make_bucket(address: str, bucket: str, keys: tuple[str, str] = ("test", "test")) -> None:
+    """An empty bucket."""
+    _client(address, keys).create_bucket(Bucket=bucket)
+
+
+def _client(address: str, keys: tuple[str, str]) -> Any:
+    names = {"aws_access_key_id": keys[0], "aws_secret_access_key": keys[1]}
+    return boto3.client("s3", endpoint_url=address, **KEYS | names)

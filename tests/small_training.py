@@ -1,6 +1,7 @@
 """Trainings of a tiny network on made-up coefficients: an epoch takes milliseconds."""
 
 import os
+import resource
 import signal
 from dataclasses import replace
 from multiprocessing.synchronize import Event
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from engine.errors import RunError
 from engine.models.mlp import MlpHyper
 from engine.train import checkpoint
 from engine.train.checkpoint import Identity, code_version
 from engine.train.members import Learnt, Lesson, learn_here
 from engine.train.spec import Training
+from engine.train.state import Epoch
 from engine.train.tensors import Tensors, digest_of, of_arrays
 
 PIXELS, NAMES = 110, ("teff", "logg")
@@ -83,6 +86,23 @@ def learn_in(place: Path, settings: dict[str, Any], started: Event) -> None:
     """Train in a process that somebody kills once it has told of its first epoch."""
     torch.set_num_threads(1)
     learn_here(lesson(place, **settings), lambda _: started.set())
+
+
+def fill_disk(place: Path, settings: dict[str, Any], room: int, least_s: float) -> None:
+    """Train in a process where, after two epochs, no file may grow beyond `room` bytes; keep what it says."""
+    told: list[str] = []
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(epoch: Epoch) -> None:
+        if epoch.number == 2:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+
+    try:
+        learn_here(replace(lesson(place, **settings), least_s=least_s), fill)
+    except RunError as error:
+        told.append(str(error))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    (place / "told").write_text("\n".join(told))
 
 
 def same_weights(one: Learnt, other: Learnt) -> bool:

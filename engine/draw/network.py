@@ -40,3 +40,6 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def hidden(self, x_NI: Tensor) -> Tensor:
         """The last hidden layer without dropout, shape (N, H)."""
+
+    def constrain(self) -> None:
+        """Bring weights back, after each step of a training, to where its authors keep them: anywhere."""

@@ -30,6 +30,8 @@ WIDE_UNITS, NARROW_UNITS = (256, 64), (32, 16)
 # The trunk gives these, as many log-variances, and two numbers more for the elements.
 FROM_TRUNK = ("teff", "logg", "fe")
 EXTRA = 2
+# The weights of each of these stay within this norm in training (Keras' MaxNorm, over the inputs of a unit).
+MAX_NORM = 0.5
 # The published order of outputs. Iron stands among the elements although it is the trunk's.
 LIGHT = ("c", "c_1", "n", "o", "na", "mg", "al", "si", "p", "s", "k", "ca")
 HEAVY = ("ti", "ti_2", "v", "cr", "mn", "fe", "co", "ni")
@@ -90,6 +92,11 @@ class AstroNN(Network):
             return self._output(trunk_TN, [head(column, shared_SN) for head, column in parts])
 
         return draw
+
+    def constrain(self) -> None:
+        """The trunk's two numbers for the elements stay small."""
+        with torch.no_grad():
+            self.trunk.head.weight[-EXTRA:].renorm_(2, 0, MAX_NORM)
 
     def _output(self, trunk_TN: Tensor, heads: list[Tensor]) -> Output:
         value_LN = torch.cat([trunk_TN[:3], torch.stack([head[0] for head in heads])])

@@ -146,11 +146,16 @@ def _work(config: dict[str, Any]) -> Outcome:
 
 
 def _outcome(lesson: Lesson, member: int, threads: int, joined: Joined, device: torch.device) -> Outcome:
-    """Train; an error that all workers find at once comes back, any other ends the group."""
+    """Train; an error that all workers find at once comes back, another ends the group, which begins anew."""
     torch.set_num_threads(threads)
     try:
         found = learn(lesson, member, on_epoch=lambda _: None, together=joined, device=device)
     except (InputError, UnexpectedNaN) as error:
+        return Outcome(error=(type(error).__name__, str(error)))
+    except RunError as error:
+        # The others of a group would wait for this one: it ends them with it.
+        if joined.workers > 1:
+            raise
         return Outcome(error=(type(error).__name__, str(error)))
     return Outcome(arrays={name: value.numpy() for name, value in found.state.items()}, history=found.history)
 

@@ -15,14 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from engine.auxiliary import given_names, open_tables
 from engine.columns import describe_label
 from engine.errors import PlanError
-from engine.models import MODELS
-from engine.models.architecture import handshake
 from engine.models.bundle import CARD, load_card
 from engine.models.card import Card
-from engine.surveys import survey_of
 from engine.train.checks import LEAST_STARS
 from engine.train.dataset import PARTS, LabelledSpectra, OnShard, read_training_set
 from engine.train.regress import Sample, fit_best, robust_scatter, scatter_error
@@ -92,7 +88,7 @@ def baseline(spec: TrainSpec, *, on_shard: OnShard) -> BaselineReport:
     """
     predictors, card = predictors_of(spec.labels.names), _card(spec)
     scatters = {} if card is None else {label.name: label.test_scatter for label in card.labels}
-    stars = _stars(spec, on_shard)
+    stars, _ = read_training_set(spec, on_shard)
     return BaselineReport(
         predictors=predictors, reaches=reaches(stars, spec.labels.names, scatters), card=card
     )
@@ -140,17 +136,6 @@ def _tested_on(spec: Mapping[str, Any]) -> Mapping[str, object]:
     keys = {"survey": ("name", "select"), "labels": ("key", "names")}
     parts = {f"[{part}] {key}": spec[part].get(key) for part, names in keys.items() for key in names}
     return parts | {f"[{part}]": spec.get(part) for part in ("cuts", "split")}
-
-
-def _stars(spec: TrainSpec, on_shard: OnShard) -> LabelledSpectra:
-    """The stars of a training. Their spectra are read too, since the cuts go by them."""
-    if spec.model.name not in MODELS:
-        raise PlanError(f"model.name: {spec.model.name!r} is unknown; known: {', '.join(MODELS)}")
-    architecture, survey = MODELS[spec.model.name], survey_of(spec.survey)
-    tables = open_tables(spec.auxiliary, survey.columns)
-    given = survey.fills.union(given_names(tables))
-    handshake(architecture, survey.name, survey.spectrograph, given)
-    return read_training_set(spec, survey, architecture, tables, on_shard)[0]
 
 
 def reaches(

@@ -8,18 +8,16 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from engine.auxiliary import given_names, open_tables
 from engine.errors import PlanError, SpecError
-from engine.models import MODELS
-from engine.models.architecture import Architecture, handshake, other_labels
+from engine.models.architecture import Architecture, other_labels
 from engine.models.bundle import check_place, save_bundle
 from engine.models.card import Card, DerivedCard, LabelCard, LimitsCard, ThresholdCard
 from engine.spec import Frozen, digest
 from engine.support import TrainingSet
-from engine.surveys import survey_of
 from engine.toml import complaints, strictly
 from engine.train.checkpoint import Identity, code_version, refuse_others
 from engine.train.checks import check_stars
+from engine.train.crossmatch import network_of
 from engine.train.dataset import PARTS, LabelledSpectra, OnShard, read_training_set
 from engine.train.loop import OnEpoch
 from engine.train.members import (
@@ -38,12 +36,12 @@ from engine.train.search import Try, searched
 from engine.train.spec import TrainSpec
 from engine.train.state import Epoch
 from engine.train.tensors import digest_of, to_tensors
+from engine.train.tested import floors, validation_of
 from engine.train.validate import (
     Fitted,
     calibrated_labels,
     derived_labels,
     label_cards,
-    validation_of,
 )
 from engine.types import Grid
 
@@ -79,7 +77,7 @@ def train(
     if spec.search is not None and attempt is None:
         raise PlanError('[search] needs `--profile` with a profile of runtime = "ray_data"')
     refuse_others(sorted(place_of(spec).glob("member-*")), _weights_digest(spec, hyper))
-    stars, counts = _stars(spec, architecture, on_shard)
+    stars, counts = _stars(spec, on_shard)
     scalers = fit_scalers(architecture, stars.part("train"))
     lesson, found = _lesson(spec, hyper, stars, scalers), None
     if spec.search is not None and attempt is not None:
@@ -89,7 +87,8 @@ def train(
     history = [epoch for item in learnt for epoch in item.history]
     labels = calibrated_labels(spec, fitted, stars)
     validation = validation_of(spec, fitted, stars, labels, history)
-    card = _card(spec, lesson, counts, learnt, fitted, label_cards(labels, validation), found)
+    lineage = _lineage(spec, lesson, counts, learnt, found) | _tested(validation)
+    card = _card(spec, lesson, fitted, label_cards(labels, validation), lineage)
     card = save_bundle(spec.bundle.out, card, _arrays(fitted))
     forget_checkpoints(lesson)
     return TrainReport(
@@ -101,15 +100,9 @@ def train(
     )
 
 
-def _stars(
-    spec: TrainSpec, architecture: Architecture, on_shard: OnShard
-) -> tuple[LabelledSpectra, dict[str, int]]:
+def _stars(spec: TrainSpec, on_shard: OnShard) -> tuple[LabelledSpectra, dict[str, int]]:
     """The stars to learn from, and how many were left after each step; PlanError where they cannot teach."""
-    survey = survey_of(spec.survey)
-    tables = open_tables(spec.auxiliary, survey.columns)
-    given = survey.fills.union(given_names(tables))
-    handshake(architecture, survey.name, survey.spectrograph, given)
-    stars, counts = read_training_set(spec, survey, architecture, tables, on_shard)
+    stars, counts = read_training_set(spec, on_shard)
     check_stars(spec, stars)
     return stars, counts | {part: int((stars.part_N == i).sum()) for i, part in enumerate(PARTS)}
 
@@ -127,9 +120,7 @@ def _weights_digest(spec: TrainSpec, hyper: Frozen) -> str:
 
 
 def _architecture(spec: TrainSpec) -> tuple[Architecture, Frozen]:
-    if spec.model.name not in MODELS:
-        raise PlanError(f"model.name: {spec.model.name!r} is unknown; known: {', '.join(MODELS)}")
-    architecture = MODELS[spec.model.name]
+    architecture = network_of(spec)
     if problem := other_labels(architecture, spec.labels.names):
         raise PlanError(f"labels.names: {problem}")
     if spec.training.velocity_error > 0 and not isinstance(architecture.input.grid, Grid):
@@ -143,9 +134,8 @@ def _architecture(spec: TrainSpec) -> tuple[Architecture, Frozen]:
 
 def _lesson(spec: TrainSpec, hyper: Frozen, stars: LabelledSpectra, scalers: Scalers) -> Lesson:
     """What is to be learnt, from training stars; validation stars choose."""
-    floor_L = np.array([spec.labels.error_floor.get(name, 0.0) for name in spec.labels.names], np.float32)
     training, validation = (
-        to_tensors(stars.part(name), scalers, floor_L) for name in ("train", "validation")
+        to_tensors(stars.part(name), scalers, floors(spec)) for name in ("train", "validation")
     )
     return Lesson(
         model=spec.model.name,
@@ -190,15 +180,19 @@ def _arrays(fitted: Fitted) -> dict[str, np.ndarray]:
     return arrays | remembered_arrays(fitted.known)
 
 
-def _card(
+def _tested(validation: Validation) -> dict[str, Any]:
+    """For the card: chi-square on test stars at the epoch that validation stars chose, where it is known."""
+    return {} if validation.chi2 is None else {"test_chi2": validation.chi2}
+
+
+def _lineage(
     spec: TrainSpec,
     lesson: Lesson,
     counts: dict[str, int],
     learnt: Sequence[Learnt],
-    fitted: Fitted,
-    labels: tuple[LabelCard, ...],
     found: dict[str, Any] | None,
-) -> Card:
+) -> dict[str, Any]:
+    """For the card: where the weights come from."""
     best = min((e for item in learnt for e in item.history), key=lambda epoch: epoch.validation_loss)
     lineage: dict[str, Any] = {
         "spec": spec.model_dump(mode="json", by_alias=True, exclude_none=True),
@@ -207,8 +201,16 @@ def _card(
         "validation_loss": best.validation_loss,
         "members": lineage_of(learnt, lesson.settings),
     }
-    if found is not None:
-        lineage["search"] = found
+    return lineage if found is None else lineage | {"search": found}
+
+
+def _card(
+    spec: TrainSpec,
+    lesson: Lesson,
+    fitted: Fitted,
+    labels: tuple[LabelCard, ...],
+    lineage: dict[str, Any],
+) -> Card:
     return Card(
         name=spec.bundle.name,
         architecture=spec.model.name,

@@ -15,11 +15,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from engine.errors import PlanError, RunError
 from engine.train.state import Epoch, State
@@ -56,7 +57,7 @@ class Checkpoints:
     least_s: float = 0.0
 
     def save(self, state: State) -> None:
-        """Keep the state after its last epoch; RunError, with the place, where it cannot be written."""
+        """Keep the state after its last epoch; RunError, with the remedy, where it cannot be written."""
         final = self.folder / f"{PREFIX}{len(state.history):06d}"
         trial = self.folder / f".{final.name}.{secrets.token_hex(4)}"
         try:
@@ -67,15 +68,19 @@ class Checkpoints:
             trial.rename(final)
             _sync(self.folder)
         except OSError as error:
-            raise RunError(f"{self.folder}: a checkpoint cannot be written: {error}") from error
+            shutil.rmtree(trial, ignore_errors=True)
+            raise RunError(unwritten(self.folder, "a checkpoint", error)) from error
         self._tidy()
 
     def _write(self, trial: Path, state: State) -> None:
         now = {f"now.{name}": value for name, value in state.network.state_dict().items()}
         best = {f"best.{name}": value for name, value in state.best.items() if not state.history[-1].best}
-        save_file({name: value.contiguous() for name, value in (now | best).items()}, trial / WEIGHTS)
-        steps = {"optimiser": state.optimiser.state_dict(), "schedule": state.schedule.state_dict()}
-        torch.save(steps, trial / STEPS)
+        weights = save({name: value.contiguous() for name, value in (now | best).items()})
+        steps, packed = BytesIO(), {"optimiser": state.optimiser, "schedule": state.schedule}
+        torch.save({name: part.state_dict() for name, part in packed.items()}, steps)
+        # Both libraries have errors of their own for a full disk; written by us it is an OSError.
+        (trial / WEIGHTS).write_bytes(weights)
+        (trial / STEPS).write_bytes(steps.getbuffer())
         manifest = {
             "format": FORMAT,
             "identity": asdict(self.identity),
@@ -128,6 +133,13 @@ def only_writer(folder: Path, patience_s: float = PATIENCE_S) -> Iterator[None]:
         else:
             raise RunError(f"another process trains in {folder}; wait for it, or stop it, and try again")
         yield
+
+
+def unwritten(folder: Path, what: str, error: OSError) -> str:
+    """What to say where the folder of a training takes no more."""
+    epoch = max((int(path.name.removeprefix(PREFIX)) for path in _finished(folder)), default=0)
+    goes_on = f"goes on after epoch {epoch}" if epoch else "begins anew"
+    return f"{folder}: {what} cannot be written: {error}; make room there, and the same command {goes_on}"
 
 
 def refuse_others(folders: Sequence[Path], spec: str) -> None:

@@ -1,22 +1,21 @@
 """From spectra and a label table to the stars that a network learns from, kept on disk.
 
-`made_set` is the straight line: read a task, look up labels, cut, prepare, write. A set that is there
+`crossmatch` is the straight line: read a task, look up labels, cut, prepare, write. A set that is there
 already, for the same spectra, labels and cuts, is taken as it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.auxiliary import Table, given_names, joined_columns, open_tables
+from engine.auxiliary import given_names, joined_columns, open_tables
 from engine.auxiliary.cache import made_whole, remove_whole
 from engine.errors import PlanError, RunError
 from engine.models import MODELS
 from engine.models.architecture import Architecture, handshake
 from engine.spec import digest
 from engine.surveys import survey_of
-from engine.surveys.survey import Survey
 from engine.train.crossmatch_asked import asked_for, differing
 from engine.train.crossmatch_make import OnShard, make_set
 from engine.train.crossmatch_rows import Road
@@ -36,13 +35,18 @@ class Crossmatch:
 
 
 def crossmatch(spec: TrainSpec, *, on_shard: OnShard) -> Crossmatch:
-    """The training set of a spec, made where it is not there; InputError with the remedy."""
+    """The training set of a spec, made where it is not there; InputError with the remedy.
+
+    PlanError when nothing is left, RunError on a full disk.
+    """
+    return _made_set(spec, _road(spec), on_shard)
+
+
+def network_of(spec: TrainSpec) -> Architecture:
+    """The network that a spec names; PlanError where there is none of that name."""
     if spec.model.name not in MODELS:
         raise PlanError(f"model.name: {spec.model.name!r} is unknown; known: {', '.join(MODELS)}")
-    architecture, survey = MODELS[spec.model.name], survey_of(spec.survey)
-    tables = open_tables(spec.auxiliary, survey.columns)
-    handshake(architecture, survey.name, survey.spectrograph, survey.fills.union(given_names(tables)))
-    return made_set(spec, survey, architecture, tables, on_shard)
+    return MODELS[spec.model.name]
 
 
 def set_place(spec: TrainSpec) -> Path:
@@ -50,17 +54,9 @@ def set_place(spec: TrainSpec) -> Path:
     return spec.training_set.out or spec.bundle.out.with_name(f"{spec.bundle.out.name}-stars")
 
 
-def made_set(
-    spec: TrainSpec,
-    survey: Survey,
-    architecture: Architecture,
-    tables: Sequence[Table],
-    on_shard: OnShard,
-) -> Crossmatch:
-    """The training set of a spec whose parts fit; PlanError when nothing is left, RunError on a full disk."""
-    road = _road(spec, survey, architecture, tables)
-    shards = sorted(survey.list_shards(spec.survey), key=lambda shard: shard.path)
-    asked = asked_for(spec, road.labels, tables, shards)
+def _made_set(spec: TrainSpec, road: Road, on_shard: OnShard) -> Crossmatch:
+    shards = sorted(road.survey.list_shards(spec.survey), key=lambda shard: shard.path)
+    asked = asked_for(spec, road.labels, road.tables, shards)
     folder = set_place(spec)
     found = read_about(folder)
     if found is not None and found["digest"] == digest(asked) and not found["unavailable_tasks"]:
@@ -77,7 +73,11 @@ def made_set(
     return Crossmatch(store=open_store(folder), reused=False, replaced=replaced)
 
 
-def _road(spec: TrainSpec, survey: Survey, architecture: Architecture, tables: Sequence[Table]) -> Road:
+def _road(spec: TrainSpec) -> Road:
+    """The parts of a spec, opened; PlanError where they do not fit."""
+    architecture, survey = network_of(spec), survey_of(spec.survey)
+    tables = open_tables(spec.auxiliary, survey.columns)
+    handshake(architecture, survey.name, survey.spectrograph, survey.fills.union(given_names(tables)))
     loss = spec.training.loss or architecture.loss
     labels = read_labels(spec.labels, survey, cut_names=named_columns(spec.cuts), needs_errors=loss == "chi2")
     rules = make_rules(spec.cuts, labels, (*survey.columns, *joined_columns(tables)))

@@ -17,7 +17,6 @@ def asked_for(
     spec: TrainSpec, labels: Labels, tables: Sequence[Table], shards: Sequence[Shard]
 ) -> dict[str, Any]:
     """What was asked for, as plain values. Places are left out; what stands there is in."""
-    table = spec.labels.model_dump(mode="json", exclude={"path", "error_floor"})
     return {
         "format": FORMAT,
         "abundant": version("abundant"),
@@ -26,7 +25,7 @@ def asked_for(
         "auxiliary": [
             each.spec.model_dump(mode="json", exclude={"path"}) | {"sha256": each.sha256} for each in tables
         ],
-        "labels": table | {"sha256": labels.sha256, "errors": dict(labels.errors)},
+        "labels": spec.labels.content() | {"sha256": labels.sha256, "errors": dict(labels.errors)},
         "cuts": {"said": spec.cuts.model_dump(mode="json"), "order": list(spec.cuts.named)},
         "split": spec.split.model_dump(mode="json"),
         "model": spec.model.name,

@@ -31,7 +31,7 @@ def make_set(
     """Fill a folder with the stars of a training set."""
     spec, architecture, names = road.spec, road.architecture, road.rules.steps
     shape = {"pixels": architecture.input.pixels, "extras": sum(extra.size for extra in architecture.extras)}
-    schema = stars_schema(road.survey.keys, spec.labels.names, **shape)
+    schema = stars_schema(road.survey.keys, spec.labels.names, spec.labels.reference, **shape)
     writer, tally = Writer(_made(folder / "all") if road.rules.best else folder, schema), Tally()
     _write_tasks(road, shards, writer, tally, on_shard)
     steps = tally.steps(names)
@@ -98,6 +98,7 @@ def _about(
         "versions": {name: version(name) for name in VERSIONS},
         "label_table": {"name": road.spec.labels.path.name, **asdict(road.labels.about)},
         "labels": list(road.spec.labels.names),
+        "references": sorted(road.spec.labels.reference),
         "counts": counts | {"unreadable_tasks": tally.unreadable_tasks, "after_cuts": steps[-1].spectra},
         "unavailable_tasks": tally.unavailable_tasks,
         "ambiguous": tally.ambiguous,

@@ -92,7 +92,7 @@ def _rows(
     tally: Tally,
 ) -> pa.Table:
     """Rows as they are stored, of some spectra."""
-    names, keys = road.spec.labels.names, road.survey.keys
+    names, references, keys = road.spec.labels.names, road.spec.labels.reference, road.survey.keys
     stars = [matched.stars[row] for row in rows]
     part_N = np.array([part_of(star, road.spec.split) for star in stars])
     tally.part.append(part_N)
@@ -105,13 +105,15 @@ def _rows(
             f"e_{name}": matched.error_NL[rows, i],
             f"known_{name}": matched.known_NL[rows, i],
         }
+        if name in references and matched.reference_NL is not None:
+            columns[f"reference_{name}"] = matched.reference_NL[rows, i]
     tensors = {"extra": extra_NE, "flux": normalised.flux_NP, "ivar": normalised.ivar_NP}
     for name, values in tensors.items():
         if values.shape[1]:
             whole = np.ascontiguousarray(values, np.float32)
             columns[name] = pa.FixedShapeTensorArray.from_numpy_ndarray(whole)
-    schema = stars_schema(keys, names, pixels=normalised.flux_NP.shape[1], extras=extra_NE.shape[1])
-    return pa.table(columns, schema=schema)
+    shape = {"pixels": normalised.flux_NP.shape[1], "extras": extra_NE.shape[1]}
+    return pa.table(columns, schema=stars_schema(keys, names, references, **shape))
 
 
 def doubtful(spectra: pa.Table, spec: SurveySpec, survey: Survey) -> Bools:

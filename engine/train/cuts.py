@@ -16,7 +16,7 @@ from engine.errors import PlanError
 from engine.train.cuts_language import Expression, column, parse
 from engine.train.cuts_values import conditions, numbers
 from engine.train.labels import Labels
-from engine.train.match_asked import PLACE
+from engine.train.match_asked import PLACE, REFERENCE
 from engine.train.spec import Cuts
 from engine.types import Bools, Column, Doubles, Normalised
 
@@ -63,7 +63,7 @@ def make_rules(cuts: Cuts, labels: Labels, spectra: Sequence[Column]) -> Rules:
     """The cuts, ready to be asked; PlanError for one that names no column or is no condition."""
     found, best = cut_expressions(cuts)
     kinds = {each.name: each.type for each in spectra if not isinstance(each.type, pa.FixedShapeTensorType)}
-    kinds |= {field.name: field.type for field in labels.schema if field.name not in HIDDEN}
+    kinds |= {field.name: field.type for field in labels.schema if not _is_hidden(field.name)}
     kinds |= dict.fromkeys(PREPARED, pa.float32())
     nothing = {name: pa.array([], kind) for name, kind in kinds.items()}
     for each in (*found.values(), *([best] if best else [])):
@@ -84,6 +84,10 @@ def make_rules(cuts: Cuts, labels: Labels, spectra: Sequence[Column]) -> Rules:
         best=best,
         own=cuts,
     )
+
+
+def _is_hidden(name: str) -> bool:
+    return name in HIDDEN or name.startswith(REFERENCE)
 
 
 def met(rules: Mapping[str, Expression], columns: Mapping[str, Any]) -> list[Bools]:

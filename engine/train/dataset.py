@@ -1,11 +1,6 @@
 """The stars that a network learns from, in memory: made where they are not there, and loaded."""
 
-from collections.abc import Sequence
-
-from engine.auxiliary import Table
-from engine.models.architecture import Architecture
-from engine.surveys.survey import Survey
-from engine.train.crossmatch import made_set
+from engine.train.crossmatch import crossmatch
 from engine.train.crossmatch_make import OnShard
 from engine.train.crossmatch_rows import doubtful, part_of
 from engine.train.spec import TrainSpec
@@ -15,16 +10,11 @@ from engine.train.store_stars import PARTS, LabelledSpectra
 __all__ = ["PARTS", "LabelledSpectra", "OnShard", "doubtful", "part_of", "read_training_set"]
 
 
-def read_training_set(
-    spec: TrainSpec,
-    survey: Survey,
-    architecture: Architecture,
-    tables: Sequence[Table],
-    on_shard: OnShard,
-) -> tuple[LabelledSpectra, dict[str, int]]:
+def read_training_set(spec: TrainSpec, on_shard: OnShard) -> tuple[LabelledSpectra, dict[str, int]]:
     """The labelled spectra that pass the cuts, and how many spectra were left after each step.
 
-    PlanError when nothing is left. Tasks that cannot be read are counted and passed over.
+    PlanError where the parts of the spec do not fit, and when nothing is left. Tasks that cannot be read are
+    counted and passed over.
     """
-    store = made_set(spec, survey, architecture, tables, on_shard).store
+    store = crossmatch(spec, on_shard=on_shard).store
     return load(store), dict(store.about["counts"])

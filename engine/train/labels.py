@@ -16,7 +16,7 @@ from engine.auxiliary.sorted_copy import KEY, part_path
 from engine.columns import SCALARS, describe_label
 from engine.errors import PlanError, ShardUnavailable
 from engine.surveys.survey import Survey
-from engine.train.match_asked import PLACE, columns_asked
+from engine.train.match_asked import PLACE, REFERENCE, columns_asked
 from engine.train.match_sky import Sky, nearest, open_sky
 from engine.train.match_sql import NULL, SLASH
 from engine.train.match_table import ABOUT, About, label_copy
@@ -31,7 +31,8 @@ Errors: TypeAlias = Literal["own", "floored", "free"]
 class Matched:
     """What N spectra have in the label table. A row's columns are NULL where there is none.
 
-    An error is 0 where the table gives none; `known_NL` is False where a label is missing.
+    An error is 0 where the table gives none; `known_NL` is False where a label is missing. `reference_NL` is
+    what another pipeline says, NaN where it says nothing; None where the spec names none.
     """
 
     there_N: Bools
@@ -41,6 +42,7 @@ class Matched:
     label_NL: Floats
     error_NL: Floats
     known_NL: Bools
+    reference_NL: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,19 @@ class Labels:
             label_NL=label_NL,
             error_NL=error_NL,
             known_NL=known_NL,
+            reference_NL=self._references(rows),
         )
+
+    def _references(self, rows: pa.Table) -> Floats | None:
+        """What the reference pipeline says, shape (N, L); None without one."""
+        asked = self.table.reference
+        if not asked:
+            return None
+        nothing_N = np.full(len(rows), np.nan, np.float32)
+        columns = [
+            _floats(rows, f"{REFERENCE}{name}") if name in asked else nothing_N for name in self.table.names
+        ]
+        return np.stack(columns, axis=1)
 
     def _errors(self, rows: pa.Table, name: str) -> Floats:
         """The label's own errors: NaN where one is needed and missing, 0 where none is needed."""

@@ -5,12 +5,14 @@ tensorboard --logdir OUT-training
 
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from tensorboardX import SummaryWriter
 
+from engine.errors import RunError
+from engine.train.checkpoint import unwritten
 from engine.train.state import Epoch
 
 LINES = "log.jsonl"
@@ -21,6 +23,7 @@ class Log(AbstractContextManager["Log"]):
 
     def __init__(self, folder: Path, names: Sequence[str], epochs: int, history: Sequence[Epoch]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._names, self._epochs, self._seconds = names, epochs, 0.0
         self._events = SummaryWriter(str(folder), purge_step=len(history) + 1, flush_secs=10)
         self._lines: TextIO = (folder / LINES).open("w", encoding="utf-8", buffering=1)
@@ -28,7 +31,7 @@ class Log(AbstractContextManager["Log"]):
             self._line(epoch)
 
     def write(self, epoch: Epoch) -> None:
-        """One epoch."""
+        """One epoch; RunError, with the remedy, where it cannot be written."""
         self._line(epoch)
         scalars = {
             "loss/train": epoch.train_loss,
@@ -41,15 +44,20 @@ class Log(AbstractContextManager["Log"]):
 
     def _line(self, epoch: Epoch) -> None:
         self._seconds += epoch.seconds
-        self._lines.write(json.dumps(line_of(epoch, self._names, self._left(epoch))) + "\n")
+        try:
+            self._lines.write(json.dumps(line_of(epoch, self._names, self._left(epoch))) + "\n")
+        except OSError as error:
+            raise RunError(unwritten(self._folder, "the log", error)) from error
 
     def _left(self, epoch: Epoch) -> float:
         """Seconds if all epochs are done, each in the mean time of those before."""
         return self._seconds / epoch.number * (self._epochs - epoch.number)
 
     def __exit__(self, *error: object) -> None:
-        self._lines.close()
-        self._events.close()
+        # What cannot be flushed here has been told of, or is for TensorBoard alone.
+        for file in (self._lines, self._events):
+            with suppress(OSError):
+                file.close()
 
 
 def line_of(epoch: Epoch, names: Sequence[str], seconds_left: float) -> dict[str, Any]:

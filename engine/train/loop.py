@@ -147,6 +147,7 @@ def _pass(state: State, course: Course, number: int, together: Together) -> floa
             if not np.isfinite(loss):
                 raise UnexpectedNaN(_broken(number, f"in batch {count} of {len(batches)}"))
             state.optimiser.step()
+            network.constrain()
             losses.append(loss * len(batch))
     return sum(losses) / len(stars)
 

@@ -17,6 +17,8 @@ from engine.train.match_sql import of_table
 from engine.train.spec import LabelTable
 
 PLACE = ("ra", "dec", "pm_ra", "pm_dec")
+REFERENCE = "_reference_"
+"""Before a label's name: the column with what the reference pipeline says of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,25 +48,24 @@ def columns_asked(table: LabelTable, cut_names: Collection[str]) -> Asked:
     labels = [*table.names, *(f"e_{name}" for name in table.names if {f"e_{name}"} & {*have, *table.columns})]
     others = [name for name in (*table.columns, *sorted(set(cut_names) & set(have))) if name not in keys]
     expressions = {name: _expression(name, table, have) for name in dict.fromkeys([*labels, *others])}
-    places = {
-        f"_{ours}": _parsed(theirs, f"labels.sky.{ours}", table, have)
-        for ours in (PLACE if table.sky else ())
-        if (theirs := getattr(table.sky, ours)) is not None
-    }
-    flags = {
-        name: _parsed(text, f"labels.flagged.{name}", table, have) for name, text in table.flagged.items()
-    }
-    named = {name for group in (expressions, places, flags) for each in group.values() for name in each.names}
+    named_places = {ours: getattr(table.sky, ours) for ours in (PLACE if table.sky else ())}
+    said = {ours: theirs for ours, theirs in named_places.items() if theirs is not None}
+    places = _all_parsed(said, "_", "labels.sky", table, have)
+    flags = _all_parsed(table.flagged, "", "labels.flagged", table, have)
+    references = _all_parsed(table.reference, REFERENCE, "labels.reference", table, have)
+    groups = (expressions, places, flags, references)
+    named = {name for group in groups for each in group.values() for name in each.names}
     values = named | ({table.best} if table.best else set())
     check_there(values.union(keys.values()), have, table)
     return Asked(
         sha256=sha256,
         have=tuple(have),
-        expressions=expressions | places,
+        expressions=expressions | places | references,
         flags=flags,
         keys=keys,
         values=tuple(sorted(values)),
-        numeric=frozenset((*labels, *places)) | {n for n, e in expressions.items() if not e.is_column},
+        numeric=frozenset((*labels, *places, *references))
+        | {name for name, each in expressions.items() if not each.is_column},
     )
 
 
@@ -90,6 +91,13 @@ def _expression(name: str, table: LabelTable, have: Collection[str]) -> Expressi
     if name not in table.columns:
         return column(name, "labels.path")
     return _parsed(table.columns[name], f"labels.columns.{name}", table, have)
+
+
+def _all_parsed(
+    texts: Mapping[str, str], prefix: str, where: str, table: LabelTable, have: Collection[str]
+) -> dict[str, Expression]:
+    """What a section says, by our names with a prefix."""
+    return {f"{prefix}{name}": _parsed(text, f"{where}.{name}", table, have) for name, text in texts.items()}
 
 
 def _parsed(text: str, where: str, table: LabelTable, have: Collection[str]) -> Expression:

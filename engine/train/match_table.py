@@ -21,7 +21,7 @@ from engine.auxiliary.source import open_source
 from engine.errors import PlanError
 from engine.spec import digest
 from engine.train.cuts_values import numbers, unset
-from engine.train.match_asked import Asked, unpacked
+from engine.train.match_asked import REFERENCE, Asked, unpacked
 from engine.train.match_sql import best_sql, counted, key_sql, of_table, value_sql
 from engine.train.spec import LabelTable
 from engine.types import Bools
@@ -45,9 +45,8 @@ class About:
 
 def label_copy(table: LabelTable, asked: Asked, key_types: Mapping[str, pa.DataType]) -> Path:
     """The folder of the sorted copy, made if it is not there; PlanError for a table that cannot be joined."""
-    plain = table.model_dump(mode="json", exclude={"path", "error_floor"})
     types = {name: str(kind) for name, kind in key_types.items()}
-    name = digest(["labels", VERSION, asked.sha256, plain, types, list(asked.expressions)])[:32]
+    name = digest(["labels", VERSION, asked.sha256, table.content(), types, list(asked.expressions)])[:32]
 
     def make(folder: Path) -> None:
         with unpacked(table.path) as path, of_table(table.path, path):
@@ -97,7 +96,7 @@ def _write(
 def _columns(
     table: LabelTable, asked: Asked, piece: pa.RecordBatch, tallies: Mapping[str, dict[str, int]]
 ) -> pa.Table:
-    """Our columns of some rows: labels and errors as float32 with NaN for missing, the others as they are."""
+    """Our columns of some rows: labels, errors, references as float32 with NaN for missing; others as is."""
     raw = {name: _cleaned(piece.column(i), table.missing) for i, name in enumerate(asked.values, start=1)}
     found: dict[str, Any] = {KEY: piece.column(0)}
     for name, expression in asked.expressions.items():
@@ -105,7 +104,7 @@ def _columns(
     for name in table.names:
         hidden_N = ~unset(asked.flags[name], raw) if name in asked.flags else np.zeros(len(piece), bool)
         found[name] = np.where(hidden_N, np.nan, found[name])
-        for ours in {name, f"e_{name}"} & found.keys():
+        for ours in {name, f"e_{name}", f"{REFERENCE}{name}"} & found.keys():
             found[ours] = np.where(found[ours] < MISSING_BELOW, np.nan, found[ours]).astype(np.float32)
         _tally(tallies[name], np.isfinite(found[name]), found.get(f"e_{name}"))
     return pa.table(found)

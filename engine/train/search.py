@@ -1,6 +1,7 @@
 """Which settings to train with: points of the ranges that a spec gives, and what came of trying them.
 
-Where they are tried is the runtime's; a finished search is a table beside the bundle, and is not done again.
+Where they are tried is the runtime's. Trials that are done are a table in the training's folder, written anew
+after each: the same search goes on with the others, and a finished one is not done again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +33,9 @@ class Trial:
     validation_loss: float
 
 
-Try: TypeAlias = Callable[[Lesson, Search, Sequence[Point]], Sequence[Trial]]
+OnTrial: TypeAlias = Callable[[Trial], None]
+Try: TypeAlias = Callable[[Lesson, Search, Mapping[int, Point], OnTrial], Sequence[Trial]]
+"""Tries points, by their number, and tells of each trial that is done."""
 
 
 def points_of(search: Search) -> list[Point]:
@@ -75,13 +78,10 @@ def at(lesson: Lesson, point: Point) -> Lesson:
 
 def searched(lesson: Lesson, search: Search, attempt: Try) -> tuple[Lesson, dict[str, Any]]:
     """The lesson at the best point, and for the card what was found; trials are kept beside the bundle."""
-    points, path = points_of(search), lesson.place / TRIALS
+    points = points_of(search)
     for point in points:
         at(lesson, point)
-    trials = _known(path, lesson, search)
-    if trials is None:
-        trials = list(attempt(lesson, search, points))
-        _keep(path, lesson, search, points, trials)
+    trials = _tried(lesson, search, points, attempt)
     finite = [trial for trial in trials if np.isfinite(trial.validation_loss)]
     if not finite:
         raise RunError("every trial of [search] ended with a loss that is no number; see the ranges")
@@ -95,6 +95,23 @@ def searched(lesson: Lesson, search: Search, attempt: Try) -> tuple[Lesson, dict
     return at(lesson, points[best.number]), found
 
 
+def _tried(lesson: Lesson, search: Search, points: Sequence[Point], attempt: Try) -> list[Trial]:
+    """A trial of each point, of which those that are on record are not done again."""
+    path = lesson.place / TRIALS
+    done = {trial.number: trial for trial in _known(path, lesson, search)}
+
+    def on_trial(trial: Trial) -> None:
+        done[trial.number] = trial
+        _keep(path, lesson, search, points, list(done.values()))
+
+    missing = {number: point for number, point in enumerate(points) if number not in done}
+    if missing:
+        # A trial that broke down is told of only here, and counts as done: it would break down again.
+        done |= {trial.number: trial for trial in attempt(lesson, search, missing, on_trial)}
+        _keep(path, lesson, search, points, list(done.values()))
+    return [done[number] for number in sorted(done)]
+
+
 def _digest(lesson: Lesson, search: Search) -> bytes:
     identity = lesson.identity
     return digest([identity.spec, identity.data, identity.code, search.model_dump(mode="json")]).encode()
@@ -103,7 +120,8 @@ def _digest(lesson: Lesson, search: Search) -> bytes:
 def _keep(
     path: Path, lesson: Lesson, search: Search, points: Sequence[Point], trials: Sequence[Trial]
 ) -> None:
-    """Write the table, which a reader sees whole or not at all."""
+    """Write the table, which a reader sees whole or not at all; RunError, with the remedy, where it fails."""
+    trials = sorted(trials, key=lambda trial: trial.number)
     columns: dict[str, list[Any]] = {
         "trial": [trial.number for trial in trials],
         "epochs": [trial.epochs for trial in trials],
@@ -114,19 +132,26 @@ def _keep(
         plain = all(isinstance(value, int | float | str) for value in values)
         columns[key] = values if plain else [str(value) for value in values]
     table = pa.table(columns).replace_schema_metadata({KEY: _digest(lesson, search)})
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}")
-    pq.write_table(table, beside)
-    beside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, beside)
+        beside.replace(path)
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be written: {error}; make room there, and the same command goes on after the "
+            "trials that were kept"
+        ) from error
 
 
-def _known(path: Path, lesson: Lesson, search: Search) -> list[Trial] | None:
-    """The trials of the same search on the same stars; None where there are none yet."""
-    if not path.exists():
-        return None
-    table = pq.read_table(path)
+def _known(path: Path, lesson: Lesson, search: Search) -> list[Trial]:
+    """The trials of the same search on the same stars that are done; none of a table that is damaged."""
+    try:
+        table = pq.read_table(path)
+    except (FileNotFoundError, pa.ArrowException):
+        return []
     if (table.schema.metadata or {}).get(KEY) != _digest(lesson, search):
-        return None
+        return []
     columns = (table[name].to_pylist() for name in ("trial", "epochs", "validation_loss"))
     return [
         Trial(number=number, epochs=epochs, validation_loss=loss)

@@ -50,6 +50,14 @@ class LabelTable(Frozen):
     """Our name = its column, or an expression of them: teff = "TEFF", mg_h = "MG_FE + FE_H"."""
     flagged: dict[str, str] = Field(default_factory=dict)
     """Label = a column or expression such as "FLAG & 0b101"; the label is missing where it is not zero."""
+    reference: dict[str, str] = Field(default_factory=dict)
+    """Label = what another pipeline, such as the survey's own, says of it: teff = "TEFF_RVS".
+
+    Columns of the label table or expressions of them, as in `columns`. Nothing is learnt from them: the
+    report draws that pipeline's residuals above the network's, of the test stars that have both.
+    """
+    reference_name: str = Field(default="reference pipeline", min_length=1)
+    """What the report calls that pipeline, such as "Gaia GSP-Spec"."""
     missing: tuple[float | str, ...] = ()
     """What else stands for "no value": numbers, or text of CSV. NULL, NaN and below -9998 always do."""
     best: str | None = None
@@ -59,11 +67,13 @@ class LabelTable(Frozen):
 
     @model_validator(mode="after")
     def _of_labels(self) -> Self:
-        for key in ("error_floor", "flagged"):
+        for key in ("error_floor", "flagged", "reference"):
             if strange := sorted(getattr(self, key).keys() - set(self.names)):
                 raise ValueError(
                     f"{key} of {', '.join(strange)}: not among names; add it there or leave it out"
                 )
+        if self.reference_name != type(self).model_fields["reference_name"].default and not self.reference:
+            raise ValueError("reference_name counts only with reference; give both, or none")
         return self
 
     @model_validator(mode="after")
@@ -77,6 +87,14 @@ class LabelTable(Frozen):
         if self.sky is not None and self.best is not None:
             raise ValueError("best counts only with key; by position the nearest row is taken")
         return self
+
+    def content(self) -> dict[str, Any]:
+        """What decides the rows of a training set, as plain values: no places, names and floors.
+
+        Sets from before there were references keep their digest.
+        """
+        without = {"path", "error_floor", "reference_name", *(() if self.reference else ("reference",))}
+        return self.model_dump(mode="json", exclude=without)
 
 
 class Cuts(Frozen):

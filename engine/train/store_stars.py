@@ -3,17 +3,21 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from engine.types import Bools, Floats
 
 PARTS = ("train", "validation", "calibration", "test")
+OPTIONAL = ("reference_NL", "ids")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledSpectra:
     """Normalised spectra, extras, labels and the labels' own errors, shape (N, L).
 
-    `known_NL` is False where a label is missing; an error is 0 where the table gives none.
+    `known_NL` is False where a label is missing; an error is 0 where the table gives none. `reference_NL` is
+    what another pipeline says, NaN where it says nothing; `ids` has a row for each spectrum, the survey's
+    keys and `star`. Both are None where they are not known.
     """
 
     flux_NP: Floats
@@ -24,14 +28,20 @@ class LabelledSpectra:
     error_NL: Floats
     known_NL: Bools
     part_N: np.ndarray
+    reference_NL: Floats | None = None
+    ids: pa.Table | None = None
 
     def part(self, name: str) -> "LabelledSpectra":
         """The stars of one part: train, validation, calibration or test."""
         return self.take(self.part_N == PARTS.index(name))
 
     def take(self, rows: np.ndarray) -> "LabelledSpectra":
-        """Some of the stars."""
-        return LabelledSpectra(**{name: getattr(self, name)[rows] for name in self.__slots__})
+        """Some of the stars: their indices, or a mask."""
+        return LabelledSpectra(
+            **{name: getattr(self, name)[rows] for name in self.__slots__ if name not in OPTIONAL},
+            reference_NL=None if self.reference_NL is None else self.reference_NL[rows],
+            ids=None if self.ids is None else self.ids.take(np.arange(len(self))[rows]),
+        )
 
     def __len__(self) -> int:
         return len(self.flux_NP)

@@ -68,12 +68,15 @@ def to_tensors(stars: LabelledSpectra, scalers: Scalers, floor_L: Floats) -> Ten
     noise_NP = np.divide(1, np.sqrt(ivar_NP), out=np.zeros_like(ivar_NP), where=ivar_NP > 0)
     scaling = scalers.inputs.part(0, pixels)
     error_NL = np.hypot(stars.error_NL, floor_L)
+    # 1/0 is meant: infinite for a known label without an error (losses.robust), left out for a missing one.
+    with np.errstate(divide="ignore"):
+        inverse_NL = np.where(stars.known_NL, scalers.labels.scale / error_NL, 0)
     ones_P = np.ones(pixels, np.float32)
     arrays = {
         "x_NI": inputs_of(stars, scalers).x_NI,
         "sigma_NI": np.hstack([noise_NP / scaling.scale, np.zeros_like(stars.extra_NE)]),
         "y_NL": np.where(stars.known_NL, scalers.labels.apply(stars.label_NL), 0),
-        "inverse_error_NL": np.where(stars.known_NL, scalers.labels.scale / error_NL, 0),
+        "inverse_error_NL": inverse_NL,
         "label_scale_L": scalers.labels.scale,
         "centre_P": scaling.centre,
         "scale_P": scaling.scale,

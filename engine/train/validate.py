@@ -1,4 +1,4 @@
-"""What a trained network is worth: label ranges, calibrated errors, and a report on stars it never saw."""
+"""What a trained network is worth: label ranges, calibrated errors, and what its card says of test stars."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,10 +15,9 @@ from engine.support import TrainingSet
 from engine.train.calibrate import Residuals, fit_calibration
 from engine.train.dataset import LabelledSpectra
 from engine.train.report.summary import LabelSummary, summary
-from engine.train.report.validation import EpochScore, Validation
+from engine.train.report.validation import Validation
 from engine.train.scalers import Scalers, inputs_of
 from engine.train.spec import TrainSpec
-from engine.train.state import Epoch
 from engine.types import Derived, Estimates, Floats, Label
 
 
@@ -81,7 +80,7 @@ def residuals(
 ) -> dict[str, Residuals]:
     """Per label: what the stars that have it show of its errors."""
     names = [label.name for label in labels][: len(labels) - len(derived)]
-    found = _estimates(fitted, stars, [replace(label, calibration=None) for label in labels], derived)
+    found = estimates_of(fitted, stars, [replace(label, calibration=None) for label in labels], derived)
     truth_NL, known_NL, error_NL = with_derived(stars, names, derived)
     return {
         label.name: Residuals(
@@ -94,7 +93,7 @@ def residuals(
     }
 
 
-def _estimates(
+def estimates_of(
     fitted: Fitted, stars: LabelledSpectra, labels: Sequence[Label], derived: Sequence[Derived]
 ) -> Estimates:
     """The same draws that a run will use."""
@@ -107,43 +106,6 @@ def _estimates(
         noise=fitted.sampling.noise,
     )
     return estimate(draw(banks, inputs), inputs.usable_N, inputs.spectra.snr_N, labelling)
-
-
-def validation_of(
-    spec: TrainSpec,
-    fitted: Fitted,
-    stars: LabelledSpectra,
-    labels: Sequence[Label],
-    history: Sequence[Epoch],
-) -> Validation:
-    """What the fitted networks say of test stars, errors calibrated, and how the first of them learnt."""
-    test, derived = stars.part("test"), derived_labels(spec.labels.names)
-    found = _estimates(fitted, test, labels, derived)
-    truth_NL, known_NL, error_NL = with_derived(test, spec.labels.names, derived)
-    noise_NL = np.zeros_like(found.model_NL) if found.noise_NL is None else found.noise_NL
-    return Validation(
-        split="test",
-        names=tuple(label.name for label in labels),
-        units=tuple(label.unit for label in labels),
-        truth_NL=truth_NL,
-        label_error_NL=error_NL,
-        known_NL=known_NL,
-        centre_NL=np.where(found.known_NL, found.centre_NL, np.float32(np.nan)),
-        raw_error_NL=np.hypot(found.model_NL, noise_NL),
-        total_error_NL=found.total_NL,
-        snr_N=test.snr_N,
-        history=tuple(_score(epoch, spec.labels.names) for epoch in history if epoch.member == 0),
-    )
-
-
-def _score(epoch: Epoch, names: Sequence[str]) -> EpochScore:
-    return EpochScore(
-        number=epoch.number,
-        train_loss=epoch.train_loss,
-        validation_loss=epoch.validation_loss,
-        best=epoch.best,
-        scatter=dict(zip(names, epoch.scatter_L, strict=False)),
-    )
 
 
 def label_cards(labels: Sequence[Label], validation: Validation) -> tuple[LabelCard, ...]:

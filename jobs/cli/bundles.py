@@ -1,4 +1,4 @@
-"""Commands for a bundle on disk: `abundant bundle show|verify|export`."""
+"""Commands for a bundle on disk: `abundant bundle show|verify|export|gradients`."""
 
 import sys
 from pathlib import Path
@@ -53,3 +53,26 @@ def export_bundle(
 
     with interruptible("nothing was written"):
         bundle.export_bundle(folder, to, file)
+
+
+@commands.command(
+    "gradients", epilog="Example: abundant bundle gradients demo/bundle --out li.png --within 6690 6725"
+)
+def draw_bundle(
+    folder: BundlePath,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A new PNG, instead of the training's report.")
+    ] = None,
+    within: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="LOW HIGH", help="Only these wavelengths, in Angstrom; needs --out."),
+    ] = None,
+) -> None:
+    """Draw where in a spectrum each label is found: d label / d flux at the mean training spectrum.
+
+    The figures join the page in BUNDLE-report, which `abundant train` wrote.
+    """
+    from jobs import bundle
+
+    with interruptible("the report is as it was"):
+        bundle.draw_bundle(folder, out, within)

@@ -37,15 +37,16 @@ def run(spec: SpecPath, profile: ProfilePath = None) -> None:
         say(show.finished(run_plan(found, load(profile, Profile) if profile else Profile())))
 
 
-@commands.command(epilog="Example: abundant commit demo/run.toml")
-def commit(spec: SpecPath) -> None:
-    """Publish what a finished run has staged, without running anything."""
+@commands.command(epilog="Example: abundant commit demo/run.toml --profile cluster/profiles/laptop.toml")
+def commit(spec: SpecPath, profile: ProfilePath = None) -> None:
+    """Publish what a finished run has staged, without running anything. Without a profile in this process."""
     from engine.plan import make_plan
     from jobs import show
-    from jobs.run import commit_run
+    from jobs.run import LOCAL, commit_run
 
     with interruptible(GOES_ON):
-        say(show.published(commit_run(make_plan(load(spec, RunSpec)))))
+        where = load(profile, Profile) if profile else LOCAL
+        say(show.published(commit_run(make_plan(load(spec, RunSpec)), where)))
 
 
 @commands.command(epilog="Example: abundant verify demo/catalogs/demo/1")

@@ -1,6 +1,6 @@
 """The figures of the report, in its order: one line of the table for each kind."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -8,13 +8,14 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from engine.models.card import Card
-from engine.train.report import Validation
+from engine.train.report import Gradients, Validation
 from jobs.training_report.comparison import draw_comparison
 from jobs.training_report.honesty import draw_honesty
 from jobs.training_report.kiel import draw_kiel
 from jobs.training_report.learning import draw_learning
 from jobs.training_report.predicted import draw_predicted
 from jobs.training_report.residuals import draw_residuals
+from jobs.training_report.saliency import gradient_figures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +89,27 @@ KINDS = (
 )
 
 
-def pictures(validation: Validation, card: Card) -> Iterator[Picture]:
+def kind_of(found: Gradients) -> Kind:
+    """The figures of gradients, which are drawn on request alone."""
+
+    def draw(_: Validation, card: Card) -> Iterator[Figure]:
+        labels = card.labels[: card.outputs]
+        return gradient_figures(found, [label.name for label in labels], [label.unit for label in labels])
+
+    return Kind(
+        name="gradients",
+        title="Where in the spectrum the labels are found",
+        caption="Above the mean of the training spectra, below how each label follows the flux of each pixel "
+        "there: its derivative, in the label's unit per continuum, without dropout and as a mean over the "
+        "members. Dotted: strong lines.",
+        draw=draw,
+    )
+
+
+def pictures(validation: Validation, card: Card, kinds: Sequence[Kind] = KINDS) -> Iterator[Picture]:
     """All figures that can be drawn, whatever a matplotlibrc asks for."""
     with style.context("default"):
-        for kind in KINDS:
+        for kind in kinds:
             for number, figure in enumerate(kind.draw(validation, card), start=1):
                 png = BytesIO()
                 figure.savefig(png, format="png", metadata={"Software": "abundant"})

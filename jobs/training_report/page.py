@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from engine.models import MODELS
 from engine.models.card import Card
 from engine.train.report import Bin, LabelSummary, Spread, Validation, summary
+from jobs.card_page import weights_of
 from jobs.training_report.axes import DPI, SHORT_UNITS, number
 from jobs.training_report.figures import Picture
 from jobs.training_report.template import TEMPLATE
@@ -52,11 +53,17 @@ def _facts(validation: Validation, card: Card) -> list[Row]:
         ("sampling", draws),
         ("stars", f"{len(validation):,} of the part “{validation.split}”, which taught nothing"),
         ("epochs", f"{len(validation.history)}, weights of epoch {best}" if best else ""),
+        ("χ² per label", _chi2(validation, card)),
         ("reference pipeline", validation.reference),
         ("licence", card.licence),
         ("sha256 of the weights", card.weights_sha256),
     )
     return [pair for pair in pairs if pair[1]]
+
+
+def _chi2(validation: Validation, card: Card) -> str:
+    """Chi-square on the stars of the report, with the weights that validation stars chose."""
+    return "" if validation.chi2 is None else f"{validation.chi2:.3g}, {weights_of(card)}"
 
 
 def _label(found: LabelSummary) -> Row:

@@ -1,16 +1,18 @@
 """Where in a spectrum a network finds a label: gradients over wavelength, with the strong lines named."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from engine.errors import InputError
 from engine.prepare.medium import convert
 from engine.train.report import Gradients
 from jobs.training_report.axes import BLUE, VERMILION, grid, symbol, unit_of
+from jobs.training_report.density import Limits
 
 # Wavelengths in air, Angstrom; rounded, for marks on a figure.
 LINES: tuple[tuple[str, float], ...] = (
@@ -35,6 +37,7 @@ LINES: tuple[tuple[str, float], ...] = (
     ("Mg I", 15748.99),
     ("Al I", 16750.56),
 )
+LABELS_ON_ONE = 6
 # Of two lines nearer than this share of what is shown, the first alone is named.
 NEAREST = 0.015
 
@@ -44,42 +47,48 @@ def draw_gradients(
     names: Sequence[str],
     units: Sequence[str],
     png: Path,
-    within: tuple[float, float] | None = None,
+    within: Limits | None = None,
 ) -> None:
     """Write d label / d flux over wavelength as PNG, a panel for each label under the mean spectrum.
 
     `within` limits the wavelengths, in Angstrom. InputError where nothing is there, and for a PNG that cannot
     be written.
     """
-    low, high = within or (float(found.wave_P[0]), float(found.wave_P[-1]))
-    shown_P = (found.wave_P >= low) & (found.wave_P <= high)
-    if not shown_P.any():
-        raise InputError(f"no pixel of the network lies within {low:g} to {high:g}")
     with style.context("default"):
-        figure, axes = grid(1 + len(names), 1, 1.5 + 1.5 * len(names), sharex=True)
-        _panels(axes[:, 0], found, shown_P, names, units)
-        axes[0, 0].set_xlim(low, high)
-        axes[-1, 0].set_xlabel(f"wavelength in {found.medium} [Å]" if found.medium else "coefficient")
-        if found.medium:
-            _mark(axes[:, 0], low, high, found)
-        figure.align_ylabels()
+        figure = _figure(found, range(len(names)), names, units, within)
         try:
-            figure.savefig(png)
+            figure.savefig(png, format="png")
         except OSError as error:
             raise InputError(f"{png} cannot be written: {error}") from error
 
 
-def _panels(
-    axes: np.ndarray, found: Gradients, shown_P: np.ndarray, names: Sequence[str], units: Sequence[str]
-) -> None:
-    """The mean spectrum on top, then a panel for each label."""
-    wave_P = found.wave_P[shown_P]
-    _line(axes[0], wave_P, found.flux_P[shown_P], "0.2")
-    axes[0].set_ylabel("mean\nspectrum")
-    for panel, name, unit, slope_P in zip(axes[1:], names, units, found.slope_LP, strict=True):
+def gradient_figures(found: Gradients, names: Sequence[str], units: Sequence[str]) -> Iterator[Figure]:
+    """The same for the report: a figure for every few labels."""
+    for start in range(0, len(names), LABELS_ON_ONE):
+        yield _figure(found, range(start, min(start + LABELS_ON_ONE, len(names))), names, units, None)
+
+
+def _figure(
+    found: Gradients, at: range, names: Sequence[str], units: Sequence[str], within: Limits | None
+) -> Figure:
+    """The mean spectrum, and the gradients of the labels `at` these places."""
+    low, high = within or (float(found.wave_P[0]), float(found.wave_P[-1]))
+    shown_P = (found.wave_P >= low) & (found.wave_P <= high)
+    if not shown_P.any():
+        raise InputError(f"no pixel of the network lies within {low:g} to {high:g}")
+    figure, axes = grid(1 + len(at), 1, 1.5 + 1.5 * len(at), sharex=True)
+    _line(axes[0, 0], found.wave_P[shown_P], found.flux_P[shown_P], "0.2")
+    axes[0, 0].set_ylabel("mean\nspectrum")
+    for panel, label in zip(axes[1:, 0], at, strict=True):
         panel.axhline(0, color="0.7", lw=0.8, zorder=0)
-        _line(panel, wave_P, slope_P[shown_P], BLUE)
-        panel.set_ylabel(f"∂ {symbol(name)} / ∂ flux\n[{unit_of(name, unit)}]")
+        _line(panel, found.wave_P[shown_P], found.slope_LP[label][shown_P], BLUE)
+        panel.set_ylabel(f"∂ {symbol(names[label])} / ∂ flux\n[{unit_of(names[label], units[label])}]")
+    axes[0, 0].set_xlim(low, high)
+    axes[-1, 0].set_xlabel(f"wavelength in {found.medium} [Å]" if found.medium else "coefficient")
+    if found.medium:
+        _mark(axes[:, 0], low, high, found)
+    figure.align_ylabels()
+    return figure
 
 
 def _line(axes: Axes, wave_P: np.ndarray, y_P: np.ndarray, colour: str) -> None:

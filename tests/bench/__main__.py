@@ -1,6 +1,6 @@
 """`make bench`: measure, print a table, keep it in results/. Ratios within one run are what counts.
 
-Usage: python -m tests.bench [read] [networks] [job] [memory] [surveys] [support] [train]
+Usage: python -m tests.bench [NAME ...]: read networks job memory surveys support train giants commit queries
 """
 
 import json
@@ -17,9 +17,12 @@ from rich.table import Table
 
 from engine.simulate import simulate_desi
 from tests.bench import (
+    bench_commit,
+    bench_giants,
     bench_job,
     bench_memory,
     bench_networks,
+    bench_queries,
     bench_read,
     bench_support,
     bench_surveys,
@@ -35,6 +38,9 @@ KEPT = {
     "surveys": "surveys.json",
     "support": "support.json",
     "train": "train.json",
+    "giants": "giants.json",
+    "commit": "catalogs.json",
+    "queries": "catalogs.json",
 }
 STARS = {"read": 2_100, "job": 16_000, "memory": 20_000}
 AIMS = {
@@ -46,6 +52,9 @@ AIMS = {
     **bench_surveys.AIMS,
     **bench_support.AIMS,
     **bench_train.AIMS,
+    **bench_giants.AIMS,
+    **bench_commit.AIMS,
+    **bench_queries.AIMS,
 }
 
 
@@ -67,6 +76,9 @@ def benches(work: Path) -> dict[str, Callable[[], dict[str, float]]]:
         "surveys": lambda: bench_surveys.bench(folder(work / "surveys")),
         "support": lambda: bench_support.bench(folder(work / "support")),
         "train": lambda: bench_train.bench(folder(work / "train")),
+        "giants": lambda: bench_giants.bench(folder(work / "giants")),
+        "commit": lambda: bench_commit.bench(folder(work / "commit")),
+        "queries": lambda: bench_queries.bench(folder(work / "queries")),
     }
 
 

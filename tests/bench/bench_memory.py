@@ -73,14 +73,16 @@ def peak_of_run(survey: Path, bundle: Path, work: Path, runtime: str) -> float:
 
 def pss_of(tree: psutil.Process) -> int:
     """Proportional set size of a process and its descendants, in bytes; processes that just ended count 0."""
-    total = 0
     try:
         processes = [tree, *tree.children(recursive=True)]
     except psutil.NoSuchProcess:
         return 0
-    for process in processes:
-        try:
-            total += process.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            continue
-    return total
+    return sum(map(own_pss, processes))
+
+
+def own_pss(process: psutil.Process) -> int:
+    """Proportional set size of one process in bytes; 0 when it just ended."""
+    try:
+        return process.memory_full_info().pss
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return 0

@@ -28,14 +28,14 @@ from tests.conftest import SAMPLING
 from tests.flows.command import LOCAL, Abundant, local
 
 COMMANDS = """
-    baseline bundle commit crossmatch demo explain flags import inspect models plan query run simulate surveys
-    train verify
+    baseline bundle commit compare crossmatch demo explain export flags import inspect models plan query
+    report run simulate surveys train verify
 """
 
 
 def test_the_commands_are_these() -> None:
     assert sorted(_group("").commands) == COMMANDS.split()
-    assert sorted(_group("bundle").commands) == ["export", "show", "verify"]
+    assert sorted(_group("bundle").commands) == ["export", "gradients", "show", "verify"]
 
 
 @pytest.mark.parametrize("group", ["", "bundle"])

@@ -62,6 +62,8 @@ def field(tmp_path_factory: pytest.TempPathFactory) -> Field:
         "PMDEC": pm_dec,
         "TEFF": stars["teff"],
         "TEFF_ERR": np.full(len(stars), 30.0, np.float32),
+        "TEFF_RVS": np.where(np.arange(len(stars)) % 3 == 0, np.nan, stars["teff"].to_numpy() + 300),
+        "NOBODY": -1 - np.arange(len(stars)),
         "FE_H": stars["fe_h"],
         "FE_H_ERR": np.full(len(stars), 0.02, np.float32),
         "FE_H_FLAG": (np.arange(len(stars)) % 7 == 0).astype(np.int32) * 4,
@@ -186,6 +188,29 @@ def test_no_star_is_in_two_parts_and_the_best_spectrum_can_be_kept(
     ]
 
 
+def test_what_another_pipeline_says_travels_with_the_stars(
+    spec: Callable[..., TrainSpec], field: Field
+) -> None:
+    """By ids and into the set; a cut cannot go by it; another column of it makes another set."""
+    found = made(spec(labels={"reference": {"teff": "TEFF_RVS"}}))
+    table, stars = table_of(found), load(found.store)
+    theirs = dict(zip(field.stars["id"].to_pylist(), field.stars["TEFF_RVS"].to_pylist(), strict=True))
+    expected = np.array([theirs[star] for star in table["targetid"].to_pylist()], np.float32)
+    np.testing.assert_array_equal(table["reference_teff"].to_numpy(), expected)
+    assert 0.5 < np.isfinite(expected).mean() < 0.8
+    assert found.store.references == ("teff",)
+    assert stars.reference_NL is not None and stars.ids is not None
+    np.testing.assert_array_equal(stars.reference_NL[:, 0], expected)
+    assert np.isnan(stars.reference_NL[:, 1]).all()
+    assert stars.ids["targetid"] == table["targetid"] and stars.ids["star"] == table["star"]
+    test = stars.part("test")
+    assert test.ids is not None and test.reference_NL is not None
+    assert len(test.ids) == len(test) == len(test.reference_NL)
+    with pytest.raises(PlanError, match="there is no column _reference_teff"):
+        made(spec(labels={"reference": {"teff": "TEFF_RVS"}}, cuts={"odd": "_reference_teff > 0"}))
+    assert made(spec(labels={"reference": {"teff": "TEFF_RVS + 1"}})).replaced == ("labels",)
+
+
 def test_a_finished_set_is_taken_as_it_is(
     spec: Callable[..., TrainSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +235,12 @@ def test_rows_come_in_any_order_and_only_their_groups_are_read(spec: Callable[..
     for indices in (wanted, np.repeat(wanted[:2], 3), np.array([], int)):
         some = rows(store, indices)
         for name in every.__slots__:
-            np.testing.assert_array_equal(getattr(some, name), getattr(every, name)[indices])
+            if name not in ("ids", "reference_NL"):
+                np.testing.assert_array_equal(getattr(some, name), getattr(every, name)[indices])
+        assert some.reference_NL is None
+        assert every.ids is not None
+        if len(indices):
+            assert some.ids == every.ids.take(indices)
     assert rows(store, wanted, pixels=False).flux_NP.shape == (100, 0)
     with pytest.raises(IndexError):
         rows(store, np.array([len(store)]))
@@ -340,6 +370,12 @@ def test_a_damaged_set_is_refused(spec: Callable[..., TrainSpec], harm: str) -> 
             {"labels": {"key": ["gaia_source_id"], "columns": COLUMNS | {"gaia_source_id": "STARFLAG"}}},
             "repeat a key",
         ),
+        (
+            {"labels": {"columns": COLUMNS | {"targetid": "NOBODY"}}},
+            r"no spectrum is left .*0 with_labels.*: check \[labels\] key against the survey: no spectrum of "
+            r"it is among the \d+ rows of ",
+        ),
+        ({"labels": {"reference": {"fe_h": "FE_H_RVS"}}}, "has no column FE_H_RVS; it has id, RA"),
         (
             {"labels": {"key": None, "sky": {"radius_arcsec": 1, "ra": "TEFF", "dec": "DEC"}}},
             "has a position",

@@ -13,11 +13,15 @@ from jobs import demo
 README = Path(__file__).parents[2] / "README.md"
 
 
+SAID: list[str] = []
+
+
 @pytest.fixture(scope="module")
 def folder(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished demo on 700 stars."""
+    """A finished demo on 700 stars; what it said is in SAID."""
     target = tmp_path_factory.mktemp("demo") / "demo"
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "say", SAID.append)
         for name, value in {"STARS": 700, "TRAINING_STARS": 520, "EPOCHS": 3}.items():
             patch.setattr(demo, name, value)
         demo.run_demo(target)
@@ -32,10 +36,17 @@ def test_it_leaves_specs_bundle_catalog_and_plots(folder: Path) -> None:
         list((folder / "survey").rglob("redrock-*.fits"))
     )
     assert (folder / "kiel.png").read_bytes().startswith(b"\x89PNG")
+    report = (folder / "catalogs" / "demo" / "1-report.html").read_text()
+    assert report.count('<img width="') > 20 and "Kiel diagram" in report
     found = query(
         folder / "catalogs" / "demo" / "1", "SELECT count(*) AS n, count(mg_fe) AS labelled FROM catalog"
     )
     assert found["n"][0].as_py() > found["labelled"][0].as_py() > 100
+
+
+@pytest.mark.ray
+def test_its_last_words_name_the_report(folder: Path) -> None:
+    assert SAID[-1].endswith(str(folder / "catalogs" / "demo" / "1-report.html"))
 
 
 @pytest.mark.ray

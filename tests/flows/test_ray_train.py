@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +18,7 @@ import pytest
 from engine.errors import PlanError, UnexpectedNaN
 from engine.spec import Profile
 from engine.train.members import Learnt, Lesson, learn
-from engine.train.search import TRIALS, points_of, searched
+from engine.train.search import TRIALS, OnTrial, Trial, points_of, searched
 from engine.train.spec import Search
 from engine.train.state import Epoch
 from tests.small_training import learn_quietly, lesson, same_weights
@@ -52,10 +54,56 @@ def test_one_worker_leaves_the_weights_of_the_plain_loop(tmp_path: Path) -> None
     assert [path.name for path in (tmp_path / "ray").iterdir()] == ["member-0"]
 
 
-def test_two_workers_of_which_one_is_killed_learn_as_well(tmp_path: Path) -> None:
+TOGETHER: dict[str, Any] = {"epochs": 12, "batch": 64}
+TOGETHER_STARS, SIGMAS = 2048, 3.0
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The validation losses that plain trainings end with, which differ by nothing but their seed."""
+
+    ends: list[float]
+
+    def within(self, ends: list[float]) -> bool:
+        """Whether the mean of some losses is what as many more such trainings would end with."""
+        error = np.std(self.ends, ddof=1) * np.sqrt(1 / len(ends) + 1 / len(self.ends))
+        return bool(abs(np.mean(ends) - np.mean(self.ends)) < SIGMAS * error)
+
+
+def plain_ends(place: Path, stars: int, seeds: range) -> list[float]:
+    found = []
+    for seed in seeds:
+        given = lesson(place / f"{stars}-{seed}", stars, seed=seed, **TOGETHER)
+        [learnt] = learn_quietly(replace(given, least_s=3600.0))
+        found.append(learnt.history[-1].validation_loss)
+    return found
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Noise:
+    return Noise(plain_ends(tmp_path_factory.mktemp("noise"), TOGETHER_STARS, range(11, 19)))
+
+
+def test_the_noise_between_seeds_can_tell_workers_that_learn_apart(noise: Noise, tmp_path: Path) -> None:
+    """Two workers that forgot to join their gradients would each have learnt from half of the stars."""
+    assert noise.within(plain_ends(tmp_path, TOGETHER_STARS, range(21, 23)))
+    assert not noise.within(plain_ends(tmp_path, TOGETHER_STARS // 2, range(21, 23)))
+
+
+def test_two_workers_reach_the_loss_of_one_within_the_noise_between_seeds(
+    noise: Noise, tmp_path: Path
+) -> None:
+    ends = []
+    for seed in (1, 2):
+        given = lesson(tmp_path / str(seed), TOGETHER_STARS, seed=seed, **TOGETHER)
+        [found] = learn_on(given, Profile(actors=2), lambda _: None)
+        ends.append(found.history[-1].validation_loss)
+        assert noise.within(ends[-1:])
+    assert noise.within(ends)
+
+
+def test_two_workers_of_which_one_is_killed_learn_as_well(noise: Noise, tmp_path: Path) -> None:
     """Their batches are the plain loop's; noise and dropout are not, so the loss is the same within noise."""
-    settings = SETTINGS | {"epochs": 10, "batch": 256}
-    [plain] = learn_quietly(lesson(tmp_path / "plain", 8192, **settings))
     seen: list[Epoch] = []
 
     def kill_at_3(epoch: Epoch) -> None:
@@ -65,10 +113,10 @@ def test_two_workers_of_which_one_is_killed_learn_as_well(tmp_path: Path) -> Non
             assert len(group) == 2
             group[0].kill()
 
-    [found] = learn_on(lesson(tmp_path / "ray", 8192, **settings), Profile(actors=2), kill_at_3)
-    assert [epoch.number for epoch in seen] == list(range(1, 11))
-    ends = [item.history[-1].validation_loss for item in (plain, found)]
-    assert ends[1] == pytest.approx(ends[0], rel=0.15)
+    given = lesson(tmp_path, TOGETHER_STARS, seed=3, **TOGETHER)
+    [found] = learn_on(given, Profile(actors=2), kill_at_3)
+    assert [epoch.number for epoch in seen] == list(range(1, 13))
+    assert noise.within([found.history[-1].validation_loss])
 
 
 DRIVER = """
@@ -157,3 +205,67 @@ def test_a_search_finds_the_learning_rate_that_learns_and_stops_the_others(tmp_p
     assert min(epochs) < 18
     assert told["epochs"] == 18
     assert [path.name for path in tmp_path.iterdir()] == [TRIALS]
+
+
+SEARCHER = """
+import sys
+from pathlib import Path
+from tests.flows.test_ray_train import search_on
+search_on(Path(sys.argv[1]), 1)
+"""
+
+
+def search_on(
+    place: Path, actors: int, seen: Callable[[list[int]], None] = print, stop_at: int = 0
+) -> dict[str, Any]:
+    """A search in which no trial is stopped early; `seen` are the points that are tried.
+
+    Ctrl-C is pressed when so many trials of it are done.
+    """
+    from engine.runtime.training import SEARCHERS
+
+    rates = {"training.learning_rate": {"loguniform": [1e-4, 1e-2]}}
+    search, done = Search.model_validate({"trials": 4, "grace": 8, "ranges": rates}), list[int]()
+
+    def attempt(given: Lesson, search: Search, points: Any, on_trial: OnTrial) -> Sequence[Trial]:
+        def told(trial: Trial) -> None:
+            on_trial(trial)
+            done.append(trial.number)
+            if len(done) == stop_at:
+                signal.raise_signal(signal.SIGINT)
+
+        seen(sorted(points))
+        return SEARCHERS["ray_data"](given, search, points, told, Profile(actors=actors))
+
+    return searched(lesson(place, epochs=8), search, attempt)[1]
+
+
+def check_the_rest_is_tried(place: Path) -> None:
+    """Of a search that was stopped, the trials on record stay as they are and the others are done."""
+    before, tried = pq.read_table(place / TRIALS).to_pylist(), list[list[int]]()
+    told = search_on(place, 3, tried.append)
+    after = pq.read_table(place / TRIALS).to_pylist()
+    assert 1 <= len(before) < len(after) == told["trials"] == 4
+    assert tried == [sorted({*range(4)} - {row["trial"] for row in before})]
+    assert all(row in after for row in before)
+    assert [path.name for path in place.iterdir()] == [TRIALS]
+
+
+def test_a_search_that_is_interrupted_goes_on_with_the_trials_that_are_left(tmp_path: Path) -> None:
+    """Tune would take Ctrl-C for the end of the search."""
+    with pytest.raises(KeyboardInterrupt):
+        search_on(tmp_path, 1, stop_at=1)
+    check_the_rest_is_tried(tmp_path)
+
+
+def test_a_search_whose_driver_is_killed_goes_on_with_the_trials_that_are_left(tmp_path: Path) -> None:
+    import ray
+
+    environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    driver = subprocess.Popen([sys.executable, "-c", SEARCHER, str(tmp_path)], env=environment)
+    try:
+        wait_for((tmp_path / TRIALS).exists, 150)
+    finally:
+        driver.kill()
+        driver.wait()
+    check_the_rest_is_tried(tmp_path)

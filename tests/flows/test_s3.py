@@ -12,7 +12,7 @@ from engine.errors import PlanError, ShardCorrupt, ShardUnavailable
 from engine.simulate import simulate_desi
 from engine.spec import Storage, SurveySpec
 from engine.surveys import SURVEYS, survey_of
-from engine.surveys.store import bucket
+from engine.surveys.store import bucket, client
 from engine.types import Task
 from tests.s3_server import KEYS, Server, running
 
@@ -40,7 +40,7 @@ def fresh(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pyt
     monkeypatch.setenv("ABUNDANT_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setattr(bucket, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(client, "FIRST_PAUSE_S", 0.001)
     for kept in (bucket._about, bucket._whole):
         kept.cache_clear()
     server.reset()
@@ -107,23 +107,23 @@ def test_faults_that_stay_end_clearly(server: Server, fault: str) -> None:
     task = tasks_of(spec)[0]
     bucket._about.cache_clear()
     server.fault = lambda _number: fault
-    with pytest.raises(ShardUnavailable, match=r"s3://survey/.*5 times; check the network"):
+    with pytest.raises(ShardUnavailable, match=r"s3://survey/.*8 times; check the network"):
         SURVEYS["desi"].read(spec, task)
-    with pytest.raises(PlanError, match=r"survey.root: s3://survey: .*5 times"):
+    with pytest.raises(PlanError, match=r"survey.root: s3://survey: .*8 times"):
         tasks_of(spec_of("s3://survey", server, region="eu-west-1"))
 
 
 def test_an_object_that_changed_is_refused(server: Server, few: Path) -> None:
     spec = spec_of("s3://survey", server)
     task = tasks_of(spec)[0]
-    client = boto3.client("s3", endpoint_url=server.address, **KEYS)
+    direct = boto3.client("s3", endpoint_url=server.address, **KEYS)
     body = bytearray((few / task.shard.path).read_bytes())
     body[-1] ^= 1
-    client.put_object(Bucket="survey", Key=task.shard.path, Body=bytes(body))
+    direct.put_object(Bucket="survey", Key=task.shard.path, Body=bytes(body))
     bucket._about.cache_clear()
     with pytest.raises(ShardCorrupt, match="changed since the plan"):
         SURVEYS["desi"].read(spec, task)
-    client.put_object(Bucket="survey", Key=task.shard.path, Body=(few / task.shard.path).read_bytes())
+    direct.put_object(Bucket="survey", Key=task.shard.path, Body=(few / task.shard.path).read_bytes())
 
 
 @pytest.mark.parametrize(

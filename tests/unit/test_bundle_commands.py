@@ -65,6 +65,24 @@ def test_test_stars_are_on_the_page(bundle: Path) -> None:
     assert "| teff | -1.25 | 80 | 31.0 % | 69.0 % | – |" in page
 
 
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([{"epoch": 27}], "χ² per label of the test stars: 1.035, with the weights of epoch 27, without"),
+        ([{"epoch": 27}, {"epoch": 3}], "test stars: 1.035, the mean over the members that were kept"),
+        ("odd", "test stars: 1.035, the mean over the members"),
+    ],
+)
+def test_chi_square_of_test_stars_is_on_the_page(bundle: Path, members: object, words: str) -> None:
+    card = load_card(bundle)
+    labels = (card.labels[0].model_copy(update={"test_scatter": 80.0}), *card.labels[1:])
+    lineage = {"test_chi2": 1.0354, "members": members}
+    page = card_page(card.model_copy(update={"labels": labels, "lineage": lineage}), "f00")
+    assert words in page
+    without = card_page(card.model_copy(update={"labels": labels, "lineage": {"test_chi2": "x"}}), "f00")
+    assert "χ² per label" not in without
+
+
 def test_a_card_from_anybody_is_text(bundle: Path) -> None:
     card = load_card(bundle)
     update = {"name": "a|b<i>\x1b[31m[x](http://y)", "lineage": {"note": "\x1b[2J\u202eevil"}}

@@ -1,5 +1,6 @@
 """A training that is killed, at any moment, ends as if it had not been."""
 
+import errno
 import json
 import multiprocessing
 import random
@@ -15,7 +16,15 @@ from engine.errors import PlanError, RunError
 from engine.train.checkpoint import KEPT, MANIFEST, STEPS, WEIGHTS, only_writer
 from engine.train.members import Learnt, learn
 from engine.train.state import Epoch
-from tests.small_training import die_at_sync, learn_in, learn_quietly, lesson, same_weights, with_other
+from tests.small_training import (
+    die_at_sync,
+    fill_disk,
+    learn_in,
+    learn_quietly,
+    lesson,
+    same_weights,
+    with_other,
+)
 
 # Everything that has a state: plateaus, patience, augmentation, dropout, the weights of the best epoch.
 SETTINGS: dict[str, Any] = {
@@ -106,6 +115,29 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert same_weights(found, undisturbed)
 
 
+@pytest.mark.parametrize(
+    ("what", "room", "least_s", "kept"), [("a checkpoint", 4000, 0.0, 2), ("the log", 100, 3600.0, 0)]
+)
+def test_a_full_disk_stops_it_with_a_message_and_it_goes_on_when_there_is_room(
+    undisturbed: Learnt, processes: Any, tmp_path: Path, what: str, room: int, least_s: float, kept: int
+) -> None:
+    """The system's own limit on the size of files: libraries find it where they find a full disk."""
+    child = processes.Process(target=fill_disk, args=(tmp_path, SETTINGS, room, least_s))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    told = (tmp_path / "told").read_text()
+    remedy = f"goes on after epoch {kept}" if kept else "begins anew"
+    assert told.startswith(f"{tmp_path / 'member-0'}: {what} cannot be written: ")
+    assert told.endswith(f"File too large; make room there, and the same command {remedy}")
+    assert last_epoch(tmp_path) == kept
+    assert not list((tmp_path / "member-0").glob(".epoch-*"))
+    seen = []
+    found = learn(lesson(tmp_path, **SETTINGS), 0, on_epoch=lambda epoch: seen.append(epoch.number))
+    assert seen[0] == kept + 1
+    assert same_weights(found, undisturbed)
+
+
 @pytest.mark.parametrize("what", ["spec", "data", "code"])
 def test_another_training_is_refused_with_the_remedy(tmp_path: Path, what: str) -> None:
     given = lesson(tmp_path / "out-training", epochs=1)
@@ -125,6 +157,24 @@ def test_the_log_has_each_epoch_once_whatever_happened(undisturbed: Learnt, tmp_
     assert set(lines[0]["scatter"]) == {"teff", "logg"}
     assert lines[-1]["seconds_left"] == 0
     assert list((tmp_path / "member-0").glob("events.out.tfevents.*"))
+
+
+def test_no_space_left_is_told_once_and_leaves_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if "epoch-000003" in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(
+        RunError, match=r"a checkpoint .*No space left on device; make room .* after epoch 2$"
+    ):
+        learn_quietly(lesson(tmp_path, **SETTINGS))
+    assert [path.name for path in checkpoints(tmp_path)] == ["epoch-000001", "epoch-000002"]
 
 
 def test_a_learning_rate_that_is_too_high_stops_the_training_and_keeps_what_was_good(tmp_path: Path) -> None:

@@ -95,6 +95,33 @@ def test_columns_are_renamed_computed_and_hidden_by_flags(tmp_path: Path) -> Non
     assert matched.known_NL.tolist() == [[True, True], [False, False], [False, True], [False, False]]
 
 
+def test_what_another_pipeline_says_is_of_the_tables_own_columns_and_no_label(tmp_path: Path) -> None:
+    """A column of the label's own name is the table's and not the label; flags are the label's."""
+    table = pa.table(
+        {
+            "targetid": [1, 2, 3, 4],
+            "TRUE": [5e3, 6e3, 7e3, None],
+            "teff": [5100.0, -9999.0, np.nan, 8e3],
+            "FLAG": [1, 0, 0, 0],
+        }
+    )
+    changes = {"columns": {"teff": "TRUE"}, "flagged": {"teff": "FLAG"}}
+    found = read(tmp_path, table, reference={"teff": "teff + 1"}, **changes)
+    matched = match(found, targetid=[1, 2, 3, 4, 5])
+    assert matched.reference_NL is not None
+    np.testing.assert_array_equal(matched.reference_NL[:, 0], [5101, np.nan, np.nan, 8001, np.nan])
+    np.testing.assert_array_equal(matched.label_NL[:, 0], [np.nan, 6e3, 7e3, np.nan, np.nan])
+    assert matched.there_N.tolist() == [False, True, True, False, False]
+    assert match(read(tmp_path, table, **changes), targetid=[1]).reference_NL is None
+
+
+def test_a_spec_without_a_reference_asks_for_what_it_did_before_there_were_any() -> None:
+    plain = spec(Path("labels.parquet"))
+    assert not {"reference", "reference_name", "path", "error_floor"} & plain.content().keys()
+    named = spec(Path("labels.parquet"), reference={"teff": "RVS"}, reference_name="RVS pipeline")
+    assert named.content() == plain.content() | {"reference": {"teff": "RVS"}}
+
+
 def test_fits_csv_and_a_folder_say_the_same(tmp_path: Path) -> None:
     table = pa.table(
         {"targetid": [9, 3], "teff": [5000.5, 6000.0], "e_teff": [20.0, 30.0], "name": ["a", "b"]}
@@ -171,6 +198,10 @@ def test_errors_are_asked_for_where_the_loss_needs_them(
         ({}, {"columns": {"teff": "teff +"}}, r"labels\.columns\.teff: 'teff \+' is no expression"),
         ({}, {"columns": {"teff": "5000"}}, "names no column of .*; it has targetid, teff"),
         ({}, {"flagged": {"teff": "FLAG & 1"}}, "no column FLAG; it has targetid, teff"),
+        ({}, {"reference": {"teff": "TEFF_RVS"}}, "no column TEFF_RVS; it has targetid, teff"),
+        ({}, {"reference": {"teff": "TEFF +"}}, r"labels\.reference\.teff: 'TEFF \+' is no expression"),
+        ({}, {"reference": {"teff": "5000"}}, r"labels\.reference\.teff: '5000' names no column of"),
+        ({"RVS": ["hot", "cold", ""]}, {"reference": {"teff": "RVS"}}, "column RVS is string, not numbers"),
         ({}, {"key": ["starid"]}, "desi has no column starid; it has"),
     ],
 )
@@ -190,6 +221,8 @@ def test_a_table_that_cannot_teach_is_refused(
         ({"key": None, "sky": {"radius_arcsec": 1.0, "pm_ra": "pmra"}}, "give all four, or none"),
         ({"columns": {"snr": "SNR"}}, "choose another name"),
         ({"flagged": {"logg": "FLAG"}}, "flagged of logg: not among names"),
+        ({"reference": {"logg": "RVS"}}, "reference of logg: not among names"),
+        ({"reference_name": "RVS pipeline"}, "reference_name counts only with reference"),
     ],
 )
 def test_a_spec_that_contradicts_itself_is_refused(changes: dict[str, Any], message: str) -> None:

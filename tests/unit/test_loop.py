@@ -147,6 +147,20 @@ def test_weights_do_not_depend_on_what_ran_before(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_weights_are_constrained_after_every_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that allows no biases ends without any."""
+
+    def no_biases(network: Module) -> None:
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):
+                parameter.data.zero_()
+
+    monkeypatch.setattr("engine.draw.network.Network.constrain", no_biases)
+    [learnt] = learn_quietly(lesson(tmp_path, epochs=2))
+    biases = [value for name, value in learnt.state.items() if name.endswith("bias")]
+    assert biases and not any(bool(bias.any()) for bias in biases)
+
+
 def test_a_nan_stops_at_its_batch_and_keeps_the_epochs_before(tmp_path: Path) -> None:
     """In epoch 3 a star turns bad: batches are told by their place in the epoch."""
     given = lesson(tmp_path, epochs=5, noise=0.0)

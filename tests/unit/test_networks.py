@@ -343,6 +343,20 @@ def test_teff_logg_and_iron_teach_no_head_of_an_element() -> None:
     assert network.trunk.head.weight.grad[:6].abs().sum(dim=1).min() > 0
 
 
+def test_two_outputs_of_astronns_trunk_stay_within_their_norm() -> None:
+    """Keras' MaxNorm: weights of a unit are scaled to the norm where they exceed it, else left alone."""
+    network = built("astronn")
+    assert isinstance(network, AstroNN)
+    weight = network.trunk.head.weight
+    with torch.no_grad():
+        weight[-2] *= 3 / weight[-2].norm()
+        weight[-1] *= 0.4 / weight[-1].norm()
+    before = weight.detach().clone()
+    network.constrain()
+    assert torch.allclose(weight[-2], before[-2] * 0.5 / 3, rtol=1e-6)
+    assert torch.equal(weight[:-2], before[:-2]) and torch.equal(weight[-1], before[-1])
+
+
 def test_the_distance_networks_pseudo_luminosity_is_above_0() -> None:
     network = built("astronn_dist")
     assert isinstance(network, AstroNNDist)

@@ -1,12 +1,14 @@
 """What a training report says: known numbers come back, and its page needs nothing beside it."""
 
 import base64
+import json
 import re
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -27,9 +29,12 @@ from engine.train.report import (
     summary,
 )
 from engine.train.scalers import Scalers
+from engine.train.state import Epoch
+from engine.train.tested import _scores
 from jobs.training_report import draw_gradients, write_report
 from jobs.training_report.density import running
 from jobs.training_report.page import page
+from tests.unit.test_training_checks import spec
 
 NAMES = ("teff", "logg", "fe_h", "mg_h")
 BIAS = np.array([25.0, -0.05, 0.02, 0.0])
@@ -161,9 +166,12 @@ def test_network_and_reference_are_held_against_the_same_stars(validation: Valid
 
 
 def test_a_validation_comes_back_from_its_file(validation: Validation, tmp_path: Path) -> None:
-    some = without(validation, "fe_h", but=7)
+    ids = pa.table({"source_id": np.arange(len(validation)) + 2**55, "star": ["s"] * len(validation)})
+    some = replace(without(validation, "fe_h", but=7), ids=ids, chi2=1.25)
     save_validation(tmp_path / "p.parquet", some)
     read = load_validation(tmp_path / "p.parquet")
+    assert (read.ids, read.chi2) == (ids, 1.25)
+    assert pq.read_schema(tmp_path / "p.parquet").names[:3] == ["source_id", "star", "snr"]
     assert (read.split, read.names, read.units) == (some.split, some.names, some.units)
     assert (read.history, read.reference) == (some.history, some.reference)
     for name in ("known_NL", "centre_NL", "raw_error_NL", "total_error_NL", "snr_N", "reference_NL"):
@@ -172,6 +180,32 @@ def test_a_validation_comes_back_from_its_file(validation: Validation, tmp_path:
         ours = np.where(some.known_NL, getattr(some, name), np.nan)
         np.testing.assert_array_equal(getattr(read, name), ours)
     assert str(summary(read)) == str(summary(some))
+
+
+def test_a_file_from_before_there_were_ids_is_read(validation: Validation, tmp_path: Path) -> None:
+    save_validation(tmp_path / "new.parquet", validation)
+    table = pq.read_table(tmp_path / "new.parquet")
+    about = json.loads(table.schema.metadata[b"abundant.validation"])
+    del about["ids"], about["chi2"]
+    pq.write_table(
+        table.replace_schema_metadata({"abundant.validation": json.dumps(about)}), tmp_path / "old.parquet"
+    )
+    read = load_validation(tmp_path / "old.parquet")
+    assert (read.ids, read.chi2) == (None, None)
+    assert str(summary(read)) == str(summary(validation))
+
+
+@pytest.mark.parametrize(("keep", "marked"), [("best", 2), ("last", 4)])
+def test_the_epoch_that_is_marked_is_the_one_whose_weights_were_kept(keep: str, marked: int) -> None:
+    settings = {"training": {"keep": keep}}
+    losses = zip((3.0, 1.0, 2.0, 4.0), (True, True, False, False), strict=True)
+    history = [
+        Epoch(number=i, train_loss=1, validation_loss=loss, best=best)
+        for i, (loss, best) in enumerate(losses, start=1)
+    ]
+    found = _scores(history, spec(**settings))
+    assert [epoch.number for epoch in found if epoch.best] == [marked]
+    assert _scores([], spec(**settings)) == ()
 
 
 def test_columns_of_the_file_bear_units(validation: Validation, tmp_path: Path) -> None:

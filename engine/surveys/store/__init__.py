@@ -4,11 +4,12 @@ from pathlib import Path
 
 from engine.errors import PlanError
 from engine.spec import Storage
-from engine.surveys.store.bucket import Access, Bucket
-from engine.surveys.store.file import Entry, File, Store, stream
+from engine.surveys.store.bucket import Bucket, RemoteFile
+from engine.surveys.store.client import Access
+from engine.surveys.store.file import Entry, File, Store, raw, stream
 from engine.surveys.store.folder import Folder
 
-__all__ = ["Bucket", "Entry", "File", "Folder", "Store", "store_of", "stream"]
+__all__ = ["Bucket", "Entry", "File", "Folder", "RemoteFile", "Store", "raw", "store_of", "stream"]
 
 
 def store_of(root: str, storage: Storage) -> Store:
@@ -20,5 +21,4 @@ def store_of(root: str, storage: Storage) -> Store:
         raise PlanError(
             f"survey.root: {root}: files can be read from a folder or from s3://, not {scheme}://"
         )
-    access = Access(anonymous=storage.anonymous, endpoint=storage.endpoint, region=storage.region)
-    return Bucket(root.rstrip("/"), access)
+    return Bucket(root.rstrip("/"), Access.of(storage, "[survey.storage]"))

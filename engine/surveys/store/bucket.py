@@ -4,26 +4,19 @@ A read that fails is tried again with growing pauses; when that does not help it
 Nothing is kept but small objects, which are fetched whole.
 """
 
-import os
-import random
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any, TypeVar
 
-import aiohttp
-import fsspec
-from botocore.exceptions import BotoCoreError, ClientError
-
 from engine.errors import PlanError, ShardCorrupt, ShardUnavailable
+from engine.surveys.store.client import Access, again, client
 from engine.surveys.store.file import Entry, File
 
-ATTEMPTS = 5
-FIRST_PAUSE_S = 0.1
 # An object up to this size is fetched whole with the first byte: one request instead of many.
 SMALL_BYTES = 4 * 2**20
 # What an object is like is asked again after this time.
@@ -32,20 +25,8 @@ FRESH_S = 20.0
 PIECE_BYTES = 64 * 2**20
 THREADS = 16
 
-# What may pass: throttling, resets, time-outs, and bodies that end too early.
-PASSING = (OSError, BotoCoreError, ClientError, aiohttp.ClientError)
-
 A = TypeVar("A")
 B = TypeVar("B")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """How a server is reached: see spec.Storage."""
-
-    anonymous: bool
-    endpoint: str | None
-    region: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +43,7 @@ class Bucket:
     def entries(self, pattern: re.Pattern[str]) -> Iterator[Entry]:
         prefix = self.root.removeprefix("s3://")
         try:
-            found = _again(lambda: client(self.access).find(prefix, detail=True))
+            found = _again(lambda: client(self.access).find(prefix, detail=True), self.access)
         except ShardUnavailable as error:
             raise PlanError(f"survey.root: {self.root}: {error}") from error
         for path, about in found.items():
@@ -138,27 +119,6 @@ class RemoteFile:
         return done
 
 
-@cache
-def client(access: Access) -> Any:
-    """One client per process and kind of access; signed with what the environment holds unless anonymous."""
-    if access.endpoint is not None:
-        # Checksums that only Amazon knows make other servers refuse.
-        os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-        os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required")
-    files = fsspec.filesystem(
-        "s3",
-        anon=access.anonymous,
-        endpoint_url=access.endpoint,
-        client_kwargs={"region_name": access.region} if access.region else {},
-        config_kwargs={"retries": {"max_attempts": 1, "mode": "standard"}, "connect_timeout": 10},
-        skip_instance_cache=True,
-        use_listings_cache=False,
-    )
-    # It would try again by itself, with pauses of its own inside ours.
-    files.retries = 1
-    return files
-
-
 @lru_cache(maxsize=4)
 def _whole(address: str, access: Access, size: int, _stamp: str) -> bytes:
     return _range(address, access, 0, size)
@@ -171,7 +131,7 @@ def _range(address: str, access: Access, offset: int, count: int) -> bytes:
             raise OSError(f"{len(found)} bytes came of the {count} from byte {offset} on")
         return found
 
-    return _again(fetch)
+    return _again(fetch, access)
 
 
 @lru_cache(maxsize=4096)
@@ -184,27 +144,16 @@ def _about(address: str, access: Access, _period: int) -> Entry | None:
         except FileNotFoundError:
             return None
 
-    return _again(ask)
+    return _again(ask, access)
 
 
 def _entry(name: str, about: Mapping[str, Any]) -> Entry:
     return Entry(name=name, size=about["size"], stamp=str(about.get("ETag", "")).strip('"'))
 
 
-def _again(attempt: Callable[[], A]) -> A:
-    """The result of an attempt, tried again with growing pauses while trying again may help."""
-    failure: Exception | None = None
-    for number in range(ATTEMPTS):
-        try:
-            return attempt()
-        except FileNotFoundError as error:
-            raise ShardUnavailable("there is no such bucket or object") from error
-        except PermissionError as error:
-            raise ShardUnavailable(
-                f"access is refused ({error}); set the credentials, or [survey.storage] anonymous = true"
-            ) from error
-        except PASSING as error:
-            failure = error
-        if number + 1 < ATTEMPTS:
-            time.sleep(FIRST_PAUSE_S * 2**number * random.uniform(0.5, 1.5))
-    raise ShardUnavailable(f"{failure}, {ATTEMPTS} times; check the network and [survey.storage]")
+def _again(attempt: Callable[[], A], access: Access) -> A:
+    """As `again`; ShardUnavailable when it does not help."""
+    try:
+        return again(attempt, access)
+    except OSError as error:
+        raise ShardUnavailable(error.strerror) from error

@@ -91,6 +91,11 @@ def stream(file: File) -> BinaryIO:
     return io.BufferedReader(_Stream(file), STREAM_BYTES)
 
 
+def raw(file: File) -> io.RawIOBase:
+    """A file as a stream that reads what it is asked for and no more."""
+    return _Stream(file)
+
+
 class _Stream(io.RawIOBase):
     """Reads a File."""
 

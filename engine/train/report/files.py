@@ -1,7 +1,7 @@
 """A validation as one Parquet file: a row for each star, units in the fields' metadata.
 
-Of a label `teff`: `teff` `e_teff` `e_teff_raw` as predicted, `teff_true` `e_teff_true` as taught, and
-`teff_reference`. NULL where there is none.
+First what names a star, the survey's keys and `star`. Of a label `teff`: `teff` `e_teff` `e_teff_raw` as
+predicted, `teff_true` `e_teff_true` as taught, and `teff_reference`. NULL where there is none.
 """
 
 import json
@@ -43,9 +43,19 @@ def save_validation(path: Path, validation: Validation) -> None:
         "labels": dict(zip(validation.names, validation.units, strict=True)),
         "reference": validation.reference,
         "history": [asdict(epoch) for epoch in validation.history],
+        "ids": [] if validation.ids is None else validation.ids.column_names,
+        "chi2": validation.chi2,
     }
-    fields = schema(columns).with_metadata({_KEY: json.dumps(about).encode()})
-    pq.write_table(pa.table(arrays, schema=fields), path, compression="zstd")
+    table = pa.table(arrays, schema=schema(columns))
+    if validation.ids is not None:
+        table = _beside(validation.ids, table)
+    pq.write_table(table.replace_schema_metadata({_KEY: json.dumps(about)}), path, compression="zstd")
+
+
+def _beside(ids: pa.Table, table: pa.Table) -> pa.Table:
+    """Two tables of the same rows as one."""
+    fields = pa.schema([*ids.schema, *table.schema])
+    return pa.Table.from_arrays([*ids.columns, *table.columns], schema=fields)
 
 
 def _columns(validation: Validation) -> Iterator[tuple[Column, Floats]]:
@@ -78,6 +88,8 @@ def load_validation(path: Path) -> Validation:
             **_arrays(table, names, bool(about["reference"])),
             reference=about["reference"],
             history=tuple(EpochScore(**epoch) for epoch in about["history"]),
+            ids=table.select(about["ids"]) if about.get("ids") else None,
+            chi2=about.get("chi2"),
         )
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as error:
         raise InputError(f"{path}: not the predictions.parquet of a training report: {error}") from error

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from engine.draw import Network
+from engine.errors import InputError
+from engine.models.model import Model
 from engine.train.scalers import Scalers
 from engine.types import Basis, Doubles, Floats, Input
 
@@ -21,7 +23,8 @@ class Gradients:
     """d label / d flux at each pixel, in the label's unit per continuum; a mean over stars and networks.
 
     `wave_P` is in Angstrom of `medium`, or the number of a coefficient where there are no wavelengths
-    (`medium` None). `flux_P` is the mean spectrum at which the gradients were taken.
+    (`medium` None). `flux_P` is the mean spectrum at which the gradients were taken, NaN where the networks
+    use no pixel.
     """
 
     wave_P: Doubles
@@ -43,13 +46,46 @@ def gradients(networks: Sequence[Network], x_NI: Floats, scalers: Scalers) -> Gr
         # An unused input has an infinite scale.
         per_flux_P = 1 / scalers.inputs.scale[:pixels]
     used_P = np.isfinite(scalers.inputs.scale[:pixels])
-    scale_P, centre_P = np.where(used_P, scalers.inputs.scale[:pixels], 0), scalers.inputs.centre[:pixels]
+    scale_P, centre_P = (
+        np.where(used_P, scalers.inputs.scale[:pixels], np.nan),
+        scalers.inputs.centre[:pixels],
+    )
     return Gradients(
         wave_P=wavelengths(scalers.wanted),
         slope_LP=(scaled_LI[:, :pixels] * scalers.labels.scale[:, None] * per_flux_P).astype(np.float32),
         flux_P=x_NI[:, :pixels].mean(axis=0) * scale_P + centre_P,
         medium=None if isinstance(scalers.wanted.grid, Basis) else scalers.wanted.medium,
     )
+
+
+def gradients_of(model: Model, networks: Sequence[Network]) -> Gradients:
+    """Gradients of a bundle at the mean of its training spectra, other inputs amid their training range.
+
+    InputError where the bundle does not remember its training spectra, as one with imported weights.
+    """
+    extras = tuple(extra.name for extra in model.architecture.extras for _ in range(extra.size))
+    scalers = Scalers(
+        wanted=model.architecture.input,
+        extras=extras,
+        inputs=model.input_scale,
+        labels=model.labelling.scale,
+    )
+    return gradients(networks, _mean_star(model, extras), scalers)
+
+
+def _mean_star(model: Model, extras: Sequence[str]) -> Floats:
+    """The mean training spectrum as the networks see it, shape (1, I)."""
+    if model.known.subspace is None:
+        raise InputError(
+            "the bundle does not remember its training spectra, so that there is no star to take gradients "
+            "at; train a network with `abundant train`"
+        )
+    pixels = len(model.known.subspace.mean_P)
+    scale = model.input_scale.part(pixels, pixels + len(extras))
+    middle = {limit.name: (limit.low + limit.high) / 2 for limit in model.known.limits}
+    values = [middle.get(name, centre) for name, centre in zip(extras, scale.centre, strict=True)]
+    beside_E = scale.apply(np.array(values, np.float32).reshape(1, -1))[0]
+    return np.concatenate([model.known.subspace.mean_P, beside_E])[None].astype(np.float32)
 
 
 def wavelengths(wanted: Input) -> Doubles:

@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 
 from engine.types import Bools, Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochScore:
-    """What one epoch reached; `scatter` is that of validation stars by label, in its unit, where followed."""
+    """What one epoch reached; `scatter` is that of validation stars by label, in its unit, where followed.
+
+    The last that is `best` is the epoch whose weights were kept.
+    """
 
     number: int
     train_loss: float
@@ -64,7 +68,9 @@ class Validation:
     `known_NL` is False where a label is missing; `centre_NL` is NaN where there is no result.
     `raw_error_NL` is what the draws give, `total_error_NL` the calibrated error of the prediction, without
     the label's own, `label_error_NL`. `reference_NL` are the labels of the pipeline named `reference`, NaN
-    where it has none.
+    where it has none. `ids` has a row for each star, the survey's keys and `star`, by which other tables
+    join. `chi2` is the mean of (residual / error)² over known labels, floors of errors included, with the
+    weights that were kept and without dropout; None where labels have no errors.
     """
 
     split: str
@@ -80,6 +86,8 @@ class Validation:
     reference: str = ""
     reference_NL: Floats | None = None
     history: tuple[EpochScore, ...] = ()
+    ids: pa.Table | None = None
+    chi2: float | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.snr_N), len(self.names))
@@ -87,6 +95,7 @@ class Validation:
         assert len(self.units) == len(self.names)
         assert all(array is None or array.shape == shape for array in arrays)
         assert (self.reference_NL is None) == (not self.reference)
+        assert self.ids is None or len(self.ids) == len(self)
 
     def __len__(self) -> int:
         return len(self.snr_N)

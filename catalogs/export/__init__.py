@@ -1,0 +1,1 @@
+"""Catalogs for those who have no Parquet: FITS, a CDS sample, and releases with checksums and provenance."""

@@ -1,0 +1,90 @@
+"""`python -m tests.drills`: the long version. Drills that are done are kept; the same command goes on."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.drills import on_ray
+from tests.drills.local import Outcome, drill, undisturbed
+from tests.drills.scene import make_scene
+
+# How many drills of each kind the long version makes.
+MANY = {"local": 200, "ray": 20}
+
+
+def main() -> int:
+    """Make the drills that are not yet in the record; 1 if any catalog differed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.drills", description=__doc__)
+    parser.add_argument("kinds", nargs="*", default=list(MANY), choices=list(MANY))
+    parser.add_argument("--drills", type=int, help="of each kind; as many as the long version if not given")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dir", type=Path, default=Path("/tmp/abundant-drills"))
+    asked = parser.parse_args()
+    os.environ["ABUNDANT_CACHE"] = str(asked.dir / "cache")
+    asked.dir.mkdir(parents=True, exist_ok=True)
+    sound = [_drills(kind, asked.drills or MANY[kind], asked.seed, asked.dir) for kind in asked.kinds]
+    return 0 if all(sound) else 1
+
+
+def _drills(kind: str, many: int, seed: int, folder: Path) -> bool:
+    record = folder / f"{kind}-{seed}.jsonl"
+    done = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
+    perform = KINDS[kind](folder, seed)
+    started = time.monotonic()
+    for number in sorted(set(range(many)) - {one["drill"] for one in done}):
+        outcome = asdict(perform(number))
+        done.append(outcome)
+        with record.open("a") as stream:
+            stream.write(json.dumps(outcome) + "\n")
+        _say(f"{kind} {number + 1}/{many}: {', '.join(outcome['deaths']) or 'met no death'}")
+    wrong = [one for one in done if one["lost"] or one["doubled"] or one["differing"]]
+    deaths = sum(len(one["deaths"]) for one in done)
+    _say(
+        f"{kind}: {len(done)} drills, {deaths} deaths, rows lost {sum(one['lost'] for one in done)}, doubled "
+        f"{sum(one['doubled'] for one in done)}, catalogs that differ {len(wrong)} "
+        f"({time.monotonic() - started:.0f} s); {record}"
+    )
+    return not wrong
+
+
+def _local(folder: Path, seed: int) -> Callable[[int], Outcome]:
+    _import_all()
+    scene = make_scene(folder / "scene", stars=240)
+    usual = undisturbed(scene)
+    return lambda number: drill(scene, usual, seed, number)
+
+
+def _on_ray(folder: Path, seed: int) -> Callable[[int], Outcome]:
+    _import_all()
+    scene, cluster = make_scene(folder / "scene", stars=240), on_ray.own_clusters(folder)
+    usual = undisturbed(scene)
+    return lambda number: on_ray.drill(scene, usual, cluster, seed, number)
+
+
+def _import_all() -> None:
+    """What a job imports, so that forked ones need not."""
+    import hats.io.validation  # noqa: F401
+    import torch
+
+    import jobs.cli
+    import jobs.run
+
+    torch.set_num_threads(1)
+    assert jobs.cli.app is not None and jobs.run.run is not None
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+KINDS: dict[str, Callable[[Path, int], Callable[[int], Outcome]]] = {"local": _local, "ray": _on_ray}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""How a job dies: at an operation of its file system, at an instant, or with the power.
+
+A job is told of its death before it starts. What it does to files under one folder is heard through Python's
+audit events, so that nothing in the program knows of drills. SIGKILL leaves no time for tidying up.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any, Literal
+
+# Audit events that change a folder; the first argument is the path.
+CHANGES = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"})
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+Kind = Literal["operation", "power", "instant"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Death:
+    """When a job dies: before its `at`-th operation (counted from 1), or `at` seconds after its start.
+
+    operation: SIGKILL. power: as if the power went, so that what was not forced onto the disk is lost too.
+    """
+
+    kind: Kind
+    at: float
+
+
+@dataclass(slots=True)
+class Disk:
+    """What a power cut would take: files whose bytes, and names whose folder, nobody has synced."""
+
+    synced: set[tuple[int, int]] = field(default_factory=set)
+    renamed: list[tuple[Path, Path]] = field(default_factory=list)
+    unnamed: list[tuple[Path, Path]] = field(default_factory=list)
+
+    def sync(self, descriptor: int) -> None:
+        """Note that a file's bytes or a folder's names are on the disk."""
+        self.synced.add(_identity(os.fstat(descriptor)))
+        folder = Path(f"/proc/self/fd/{descriptor}").readlink()
+        self.unnamed = [(old, new) for old, new in self.unnamed if new.parent != folder]
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Note a file with a new name, which is not on the disk before its folder is synced."""
+        self.renamed.append((old, new))
+        self.unnamed.append((old, new))
+
+    def cut(self) -> None:
+        """Lose what is not on the disk: bytes are halved, names go back to what they were."""
+        for _, new in self.renamed:
+            if new.is_file() and _identity(new.stat()) not in self.synced:
+                os.truncate(new, new.stat().st_size // 2)
+        for old, new in reversed(self.unnamed):
+            if new.exists() and not old.exists():
+                new.rename(old)
+
+
+def expect(death: Death | None, folder: Path) -> Callable[[], int]:
+    """Arrange a death of this process; gives back what counts its operations under `folder` so far."""
+    disk, count = Disk(), [0]
+    if death is not None and death.kind == "instant":
+        Thread(target=_wait, args=(death.at,), daemon=True).start()
+    _follow_syncs(disk)
+    busy = [False]
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if busy[0] or not (paths := _changed(event, arguments, folder)):
+            return
+        count[0] += 1
+        if death is not None and death.kind != "instant" and count[0] >= death.at:
+            busy[0] = True
+            if death.kind == "power":
+                disk.cut()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if event == "os.rename":
+            disk.rename(paths[0], paths[1])
+
+    sys.addaudithook(hear)
+    return lambda: count[0]
+
+
+def _changed(event: str, arguments: tuple[Any, ...], folder: Path) -> list[Path]:
+    """The paths under `folder` that an event is about to change."""
+    if event == "open":
+        path, _, flags = arguments
+        given = [path] if isinstance(flags, int) and flags & WRITING else []
+    elif event in CHANGES:
+        given = list(arguments[: 2 if event == "os.rename" else 1])
+    else:
+        return []
+    paths = [Path(os.fsdecode(one)) for one in given if isinstance(one, (str, bytes, os.PathLike))]
+    return paths if paths and all(path.is_relative_to(folder) for path in paths) else []
+
+
+def _follow_syncs(disk: Disk) -> None:
+    sync = os.fsync
+
+    def fsync(descriptor: Any) -> None:
+        sync(descriptor)
+        disk.sync(descriptor if isinstance(descriptor, int) else descriptor.fileno())
+
+    os.fsync = fsync
+
+
+def _wait(seconds: float) -> None:
+    Event().wait(seconds)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
