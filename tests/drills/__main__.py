@@ -6,15 +6,17 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.drills import on_ray
+from tests.drills import on_ray, on_s3
 from tests.drills.local import Outcome, drill, undisturbed
 from tests.drills.scene import make_scene
 
+Perform = Callable[[int], Outcome]
 # How many drills of each kind the long version makes.
-MANY = {"local": 200, "ray": 20}
+MANY = {"local": 200, "ray": 20, "s3": 50}
 
 
 def main() -> int:
@@ -27,14 +29,16 @@ def main() -> int:
     asked = parser.parse_args()
     os.environ["ABUNDANT_CACHE"] = str(asked.dir / "cache")
     asked.dir.mkdir(parents=True, exist_ok=True)
-    sound = [_drills(kind, asked.drills or MANY[kind], asked.seed, asked.dir) for kind in asked.kinds]
+    with ExitStack() as servers:
+        asked_for = [(kind, asked.drills or MANY[kind]) for kind in asked.kinds]
+        sound = [_drills(kind, many, asked.seed, asked.dir, servers) for kind, many in asked_for]
     return 0 if all(sound) else 1
 
 
-def _drills(kind: str, many: int, seed: int, folder: Path) -> bool:
+def _drills(kind: str, many: int, seed: int, folder: Path, servers: ExitStack) -> bool:
     record = folder / f"{kind}-{seed}.jsonl"
     done = [json.loads(line) for line in record.read_text().splitlines()] if record.exists() else []
-    perform = KINDS[kind](folder, seed)
+    perform = KINDS[kind](folder, seed, servers)
     started = time.monotonic()
     for number in sorted(set(range(many)) - {one["drill"] for one in done}):
         outcome = asdict(perform(number))
@@ -52,18 +56,25 @@ def _drills(kind: str, many: int, seed: int, folder: Path) -> bool:
     return not wrong
 
 
-def _local(folder: Path, seed: int) -> Callable[[int], Outcome]:
+def _local(folder: Path, seed: int, _servers: ExitStack) -> Perform:
     _import_all()
     scene = make_scene(folder / "scene", stars=240)
     usual = undisturbed(scene)
     return lambda number: drill(scene, usual, seed, number)
 
 
-def _on_ray(folder: Path, seed: int) -> Callable[[int], Outcome]:
+def _on_ray(folder: Path, seed: int, _servers: ExitStack) -> Perform:
     _import_all()
     scene, cluster = make_scene(folder / "scene", stars=240), on_ray.own_clusters(folder)
     usual = undisturbed(scene)
     return lambda number: on_ray.drill(scene, usual, cluster, seed, number)
+
+
+def _on_s3(folder: Path, seed: int, servers: ExitStack) -> Perform:
+    _import_all()
+    scene, store = make_scene(folder / "scene", stars=240), servers.enter_context(on_s3.bad_store(seed))
+    usual = on_s3.undisturbed(scene, store)
+    return lambda number: on_s3.drill(scene, store, usual, seed, number)
 
 
 def _import_all() -> None:
@@ -83,7 +94,11 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-KINDS: dict[str, Callable[[Path, int], Callable[[int], Outcome]]] = {"local": _local, "ray": _on_ray}
+KINDS: dict[str, Callable[[Path, int, ExitStack], Perform]] = {
+    "local": _local,
+    "ray": _on_ray,
+    "s3": _on_s3,
+}
 
 
 if __name__ == "__main__":

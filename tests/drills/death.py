@@ -1,4 +1,4 @@
-"""How a job dies: at an operation of its file system, at an instant, or with the power.
+"""How a job dies: at an operation of its file system, at a request, at an instant, or with the power.
 
 A job is told of its death before it starts. What it does to files under one folder is heard through Python's
 audit events, so that nothing in the program knows of drills. SIGKILL leaves no time for tidying up.
@@ -16,12 +16,12 @@ from typing import Any, Literal
 # Audit events that change a folder; the first argument is the path.
 CHANGES = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"})
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-Kind = Literal["operation", "power", "instant"]
+Kind = Literal["operation", "power", "request", "instant"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Death:
-    """When a job dies: before its `at`-th operation (counted from 1), or `at` seconds after its start.
+    """When a job dies: before its `at`-th operation or request (counted from 1), or after `at` seconds.
 
     operation: SIGKILL. power: as if the power went, so that what was not forced onto the disk is lost too.
     """
@@ -60,26 +60,49 @@ class Disk:
 
 
 def expect(death: Death | None, folder: Path) -> Callable[[], int]:
-    """Arrange a death of this process; gives back what counts its operations under `folder` so far."""
-    disk, count = Disk(), [0]
+    """Arrange a death of this process.
+
+    What comes back counts its operations under `folder` so far; its requests, if it is to die at one.
+    """
     if death is not None and death.kind == "instant":
         Thread(target=_wait, args=(death.at,), daemon=True).start()
+    if death is not None and death.kind == "request":
+        return _expect_request(death)
+    return _expect_operation(death, folder)
+
+
+def _expect_operation(death: Death | None, folder: Path) -> Callable[[], int]:
+    disk, count, over = Disk(), [0], [False]
     _follow_syncs(disk)
-    busy = [False]
 
     def hear(event: str, arguments: tuple[Any, ...]) -> None:
-        if busy[0] or not (paths := _changed(event, arguments, folder)):
+        if over[0] or not (paths := _changed(event, arguments, folder)):
             return
         count[0] += 1
         if death is not None and death.kind != "instant" and count[0] >= death.at:
-            busy[0] = True
+            over[0] = True
             if death.kind == "power":
                 disk.cut()
-            os.kill(os.getpid(), signal.SIGKILL)
+            _die()
         if event == "os.rename":
             disk.rename(paths[0], paths[1])
 
     sys.addaudithook(hear)
+    return lambda: count[0]
+
+
+def _expect_request(death: Death) -> Callable[[], int]:
+    from aiobotocore.httpsession import AIOHTTPSession
+
+    send, count = AIOHTTPSession.send, [0]
+
+    async def counted(session: AIOHTTPSession, request: Any) -> Any:
+        count[0] += 1
+        if count[0] >= death.at:
+            _die()
+        return await send(session, request)
+
+    AIOHTTPSession.send = counted
     return lambda: count[0]
 
 
@@ -108,6 +131,10 @@ def _follow_syncs(disk: Disk) -> None:
 
 def _wait(seconds: float) -> None:
     Event().wait(seconds)
+    _die()
+
+
+def _die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -18,22 +18,25 @@ class Scene:
 
     folder: Path
 
-    def spec(self, root: Path | str) -> RunSpec:
+    def spec(self, root: Path | str, endpoint: str | None = None) -> RunSpec:
         """The same run with its catalog under another root, which no digest depends on."""
+        storage = {} if endpoint is None else {"storage": {"endpoint": endpoint, "region": "us-east-1"}}
         plain = {
             "survey": {"name": "desi", "root": self.folder / "survey", "select": {"by": "all"}},
             "model": {"bundle": self.folder / "bundle"},
             "sampling": SAMPLING.model_dump(),
             "tasks": {"rows": 25},
-            "catalog": {"name": "drill", "version": "1", "root": root, "side": ["covariance"]},
+            "catalog": {"name": "drill", "version": "1", "root": root, "side": ["covariance"], **storage},
         }
         return RunSpec.model_validate(plain)
 
-    def write(self, root: Path | str, folder: Path, runtime: str) -> tuple[Path, Path]:
+    def write(
+        self, root: Path | str, folder: Path, runtime: str, *, endpoint: str | None = None
+    ) -> tuple[Path, Path]:
         """Spec and profile of a drill as files."""
         folder.mkdir(parents=True, exist_ok=True)
         spec, profile = folder / "run.toml", folder / "profile.toml"
-        plain = self.spec(root).model_dump(mode="json", by_alias=True, exclude_unset=True)
+        plain = self.spec(root, endpoint).model_dump(mode="json", by_alias=True, exclude_unset=True)
         spec.write_text(tomli_w.dumps(plain))
         actors = "actors = 2\n" if runtime == "ray_data" else ""
         profile.write_text(f'runtime = "{runtime}"\n{actors}')
