@@ -14,6 +14,13 @@ from tests.bundles import write_bundle
 SAMPLING = Sampling(draws=6, seed=3)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several processes (xdist) a file's tests stay together, and all of Ray's in one session."""
+    for item in items:
+        group = "ray" if item.get_closest_marker("ray") else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def realdata_root() -> Path | None:
     """$ABUNDANT_REALDATA, else ../shared/realdata beside the repository; None where neither is there."""
     named = os.environ.get("ABUNDANT_REALDATA")

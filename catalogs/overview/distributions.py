@@ -12,6 +12,7 @@ from catalogs.sql import name
 STEPS = 1000
 # Outliers of labels without a known range must not make bins too wide to tell anything.
 NARROW, ROUNDS = 0.1, 3
+ROOM = 0.06
 BELOW, ABOVE = 1, 2
 
 
@@ -20,8 +21,9 @@ def distribution(con: duckdb.DuckDBPyConnection, catalog: Catalog, label: str) -
     low, high = limits_of(catalog).get(label, (None, None))
     least, most = _extremes(con, label)
     if low is not None and high is not None:
-        least = max(low - (high - low), min(least, low))
-        most = min(high + (high - low), max(most, high))
+        wide, room = high - low, ROOM * (high - low)
+        least = max(low - wide, min(least, low) - room)
+        most = min(high + wide, max(most, high) + room)
     bins = _bins(label, least, most)
     count_FB = _counts(con, label, bins)
     for _ in range(0 if low is not None else ROUNDS):

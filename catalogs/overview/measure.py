@@ -1,6 +1,6 @@
 """overview(): from a catalog to its numbers, a straight line of questions in SQL."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from catalogs.overview import along, failures, planes, sky
 from catalogs.overview.distributions import distribution
 from catalogs.overview.known import catalog_labels, ratios
-from catalogs.overview.records import Distribution, Overview
+from catalogs.overview.records import Overview, Plane, Ratio
 from catalogs.overview.speed import speed
 from catalogs.read import Catalog, damaged
 from catalogs.sql import MEMORY, THREADS, name, text
@@ -37,22 +37,13 @@ def _measured(con: duckdb.DuckDBPyConnection, catalog: Catalog, on_step: OnStep)
     labels = catalog_labels(catalog)
     on_step("stars")
     stars, with_result = _stars(con, catalog)
-    known: dict[str, Distribution] = {}
-    for label in labels:
-        on_step(label)
-        known[label] = distribution(con, catalog, label)
+    known = {label: distribution(con, catalog, label) for label in _told(labels, on_step)}
     on_step("Kiel diagram")
     kiel = planes.kiel(con, known)
-    drawn = []
-    for ratio in ratios(labels):
-        on_step(ratio.name)
-        drawn.append(planes.ratio_plane(con, known, ratio))
+    drawn = [_ratio(con, known, ratio, on_step) for ratio in ratios(labels)]
     on_step("S/N")
     snr = along.snr_bins(con) if "snr" in catalog.schema.names else None
-    errors = []
-    for label in labels:
-        on_step(f"errors of {label}")
-        errors.append(None if snr is None else along.label_errors(con, catalog, label, snr))
+    errors = [snr and along.label_errors(con, catalog, label, snr) for label in _told(labels, on_step)]
     on_step("sky")
     whole = sky.whole_sky(con)
     return Overview(
@@ -63,14 +54,26 @@ def _measured(con: duckdb.DuckDBPyConnection, catalog: Catalog, on_step: OnStep)
         kiel=kiel if kiel is not None and kiel.rows else None,
         ratios=tuple(plane for plane in drawn if plane.rows),
         errors=tuple(found for found in errors if found is not None),
-        outcomes=None if snr is None else along.outcomes(con, snr, catalog.rows),
+        outcomes=snr and along.outcomes(con, snr, catalog.rows),
         sky=whole,
-        zoom=None if whole is None else sky.closer(con, whole),
+        zoom=whole and sky.closer(con, whole),
         failures=failures.failed_tasks(con, catalog),
         unreadable=failures.unreadable(con, catalog),
         no_result=failures.without_result(con),
         speed=speed(catalog),
     )
+
+
+def _told(labels: Sequence[str], on_step: OnStep) -> Iterator[str]:
+    """The labels, each told before it is worked on."""
+    for label in labels:
+        on_step(label)
+        yield label
+
+
+def _ratio(con: duckdb.DuckDBPyConnection, known: planes.Known, ratio: Ratio, on_step: OnStep) -> Plane:
+    on_step(ratio.name)
+    return planes.ratio_plane(con, known, ratio)
 
 
 @contextmanager

@@ -30,9 +30,8 @@ def draw_errors(found: LabelErrors) -> Figure:
         axes.plot(middle_S, band.median_S, style, color=colour, lw=width, label=part)
     axes.set(xscale="log", xlim=found.snr_edges[[0, -1]])
     plain_log(axes.xaxis)
-    _scale(
-        axes, np.concatenate([side for band in found.bands.values() for side in (band.low_S, band.high_S)])
-    )
+    total = found.bands["total"]
+    _scale(axes, np.concatenate([total.low_S, total.high_S, *(x.median_S for x in found.bands.values())]))
     unit = unit_of(found.name, found.unit)
     axes.set(xlabel="S/N per pixel", ylabel=f"error of {sign(found.name)}" + (f" [{unit}]" if unit else ""))
     axes.legend(fontsize=8, frameon=False, loc="best")

@@ -4,9 +4,9 @@ Spectra are those of the Cannon model in tests/cannon_giants.py, fitted to APOKA
 real data. The network learns giants of log g >= 1.4 with [M/H] >= -0.7 alone, and is asked for others of the
 same kind and for those beyond, all within the Cannon's own range. One thread.
 
-Labels are learnt with errors as small as ASPCAP's formal ones (tests/giants.py). With errors of 30 K and 0.04 dex,
-larger than the network's own, neither its noise nor its calibration could be told apart along S/N: errors then
-grew by 5 % where the scatter grew by four.
+Labels are learnt with errors as small as ASPCAP's formal ones (tests/giants.py). With errors of 30 K and
+0.04 dex, larger than the network's own, neither its noise nor its calibration could be told apart along S/N:
+errors then grew by 5 % where the scatter grew by four.
 
 Figures are by side (inside, outside), label, and range of S/N: `scatter` of label - truth (1.4826 MAD) and
 medians of the errors `e_model`, `e_noise` and `e`, in K and dex.

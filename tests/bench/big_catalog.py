@@ -5,6 +5,8 @@ them is a population of dwarfs and giants with labels, errors and flags.
 """
 
 from collections.abc import Iterator
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +86,14 @@ def place(root: Path) -> Layout:
 def stage_survey(layout: Layout, files: int) -> list[str]:
     """Stage so many tasks of ROWS stars each; their ids come back."""
     open_run(layout, {"plan": layout.plan_digest})
-    sink, names = Stage(layout), list[str]()
-    for name, table in survey(files):
-        sink.stage(task(name), table, failure=None, seconds={"infer": 0.1})
-        names.append(name)
-    return names
+    with get_context("spawn").Pool() as pool:
+        return pool.map(partial(_stage, layout, files), range(files), chunksize=100)
+
+
+def _stage(layout: Layout, files: int, number: int) -> str:
+    name = f"{number:07d}"
+    Stage(layout).stage(task(name), _file(number, files), failure=None, seconds={"infer": 0.1})
+    return name
 
 
 def survey(files: int) -> Iterator[tuple[str, pa.Table]]:
