@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from engine.spec import RunSpec, Sampling, SurveySpec
 from tests.bundles import write_bundle
@@ -14,11 +16,18 @@ from tests.bundles import write_bundle
 SAMPLING = Sampling(draws=6, seed=3)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes (xdist) a file's tests stay together, and all of Ray's in one session."""
-    for item in items:
-        group = "ray" if item.get_closest_marker("ray") else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByFile(LoadScopeScheduling):
+    """With several processes a file's tests stay together, and so do the files that need the Ray session."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "ray" if "mark.ray" in Path(self.config.rootpath, file).read_text() else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """How xdist shares out the tests."""
+    return ByFile(config, log)
 
 
 def realdata_root() -> Path | None:
