@@ -10,6 +10,7 @@ from catalogs.groups import Damage
 from catalogs.keys import duplicate_keys
 from catalogs.layout import Layout, room, set_aside
 from catalogs.place import is_published
+from catalogs.remote import Location
 from catalogs.side import differences
 from catalogs.stage import receipt_path
 from engine.errors import CommitError, VerifyError
@@ -34,9 +35,13 @@ def complete(found: Iterable[Receipt], expected: Sequence[str], failed_allowed: 
             f"{len(failed)} tasks failed, {failed_allowed} may:\n{_listed(failed)}\n"
             f"mend the files, or set [tolerance] failed_tasks = {len(failed)} to publish without them"
         )
-    if not sum(receipt.rows for receipt in wanted):
-        raise CommitError(f"nothing to publish: the {len(wanted)} tasks staged no row")
     return wanted
+
+
+def refuse_nothing(staged: Sequence[Receipt], kept: int = 0) -> None:
+    """CommitError when there is no row, neither staged nor among those `kept` of an older version."""
+    if not (kept or sum(receipt.rows for receipt in staged)):
+        raise CommitError(f"nothing to publish: the {len(staged)} tasks staged no row")
 
 
 def refuse_damage(layout: Layout, damages: Iterable[Damage]) -> None:
@@ -70,9 +75,11 @@ def _set_aside(layout: Layout, damages: Iterable[Damage]) -> list[str]:
     return [f"{damage.task_id}: {damage.what}" for damage in found]
 
 
-def refuse_duplicates(layout: Layout, staged: Sequence[Receipt], keys: Sequence[str]) -> None:
-    """CommitError that lists keys which occur more than once in the staged files."""
-    files = [layout.staging / receipt.file for receipt in staged]
+def refuse_duplicates(
+    layout: Layout, staged: Sequence[Receipt], keys: Sequence[str], kept: Sequence[Location] = ()
+) -> None:
+    """CommitError that lists keys which occur more than once in the staged files and others, `kept` ones."""
+    files = [*(layout.staging / receipt.file for receipt in staged), *kept]
     try:
         found = duplicate_keys(files, keys, layout.scratch / "spill")
     except duckdb.Error as error:

@@ -4,15 +4,19 @@ Everything is built in a hidden folder beside the catalog's place. hats.properti
 and a rename publishes the whole (in an object store: publish.py). A side catalog is cut from the same split
 files; only when both are built and agree is the main one published, then the side. Every step keeps what an
 interrupted commit has finished, so the same command goes on from where it was.
+
+A catalog that follows a published version takes the rows of the tasks that are kept from there: partitions
+without any change as they are, the others are built from rows that stay and rows that were staged.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from itertools import chain
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,13 +25,15 @@ from catalogs.checks import (
     refuse_damage,
     refuse_duplicates,
     refuse_faults,
+    refuse_nothing,
     refuse_strangers,
     stopped,
 )
 from catalogs.files import clear, remove
+from catalogs.follow import Followed
 from catalogs.groups import group
 from catalogs.layout import Layout, Product, sweep, write_atomic
-from catalogs.metadata import published_schema, write_derived, write_manifest, write_properties
+from catalogs.metadata import NOTHING, published_schema, write_derived, write_manifest, write_properties
 from catalogs.pixels import PixelPlan, align, tally, total
 from catalogs.place import all_published, is_published
 from catalogs.publish import publish
@@ -37,26 +43,14 @@ from catalogs.rowcheck import faulty
 from catalogs.shuffle import Partition, Split, Target, parts, reduce, split
 from catalogs.side import Part, catalogs_of
 from catalogs.stage import receipts
+from catalogs.takeover import Takeover
 from catalogs.verify import verify_one
+from catalogs.work import Mapper, OnStep, Work, silent
 from engine.columns import schema
 from engine.errors import CommitError, VerifyError
 from engine.types import Receipt
 
-A = TypeVar("A")
-B = TypeVar("B")
-
-
-class Mapper(Protocol):
-    """Applies a picklable function to every item, anywhere, and gives the results in any order."""
-
-    def __call__(self, function: Callable[[A], B], items: Sequence[A], /) -> Iterable[B]: ...
-
-
-OnStep = Callable[[str, int, int], None]
-
-
-def _silent(_step: str, _done: int, _of: int) -> None:
-    """Progress that nobody wants to hear of."""
+__all__ = ["Mapper", "commit"]
 
 
 def commit(
@@ -66,23 +60,37 @@ def commit(
     *,
     manifest: Mapping[str, Any],
     failed_allowed: int,
+    followed: Followed | None = None,
     mapper: Mapper = map,
-    on_step: OnStep = _silent,
+    on_step: OnStep = silent,
 ) -> CommitReport:
     """Publish a run's staged labels, with a side catalog if asked; the same call again finishes what is left.
 
     What was built is verified before it takes its place. CommitError when receipts are missing, too many
     tasks failed, nothing was staged, keys are not unique, or anything is damaged: what is sound stays, so
     that the same command mends it. PlanError when the folder is taken.
-    `manifest` is what the caller knows of the run; `on_step(step, done, of)` hears of progress.
+    `manifest` is what the caller knows of the run; `on_step(step, done, of)` hears of progress. Of a version
+    that is `followed`, the rows of the tasks that it says are kept are published too; they are not among
+    `tasks_expected`. CommitError when it is damaged.
     """
     if already := all_published(layout):
         for folder in (layout.scratch, *(part.partial for part in layout.parts)):
             clear(folder)
         return report(layout, already=already)
     staged = complete(receipts(layout), tasks_expected, failed_allowed)
+    if followed is None:
+        refuse_nothing(staged)
+    work = Work(mapper=mapper, on_step=on_step)
+    job = _Job(
+        layout=layout,
+        product=product,
+        staged=staged,
+        takeover=None if followed is None else Takeover(layout=layout, followed=followed, work=work),
+        manifest=manifest,
+        work=work,
+    )
     try:
-        _build(layout, staged, product, manifest, _Work(mapper=mapper, on_step=on_step))
+        _build(job)
     except (OSError, pa.ArrowException, VerifyError) as error:
         raise stopped(layout, error) from error
     _tidy(layout)
@@ -90,83 +98,101 @@ def commit(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    mapper: Mapper
-    on_step: OnStep
+class _Job:
+    """What a commit is asked, and with what: `takeover` is there where a published version is followed."""
 
-    def each(self, step: str, function: Callable[[A], B], items: Sequence[A]) -> Iterator[B]:
-        """The results in any order; every one is told to `on_step`."""
-        self.on_step(step, 0, len(items))
-        for done, result in enumerate(self.mapper(function, items), start=1):
-            self.on_step(step, done, len(items))
-            yield result
+    layout: Layout
+    product: Product
+    staged: Sequence[Receipt]
+    takeover: Takeover | None
+    manifest: Mapping[str, Any]
+    work: Work
+
+    def digest(self) -> str:
+        """All that the receipts say of the rows; not how long they took, which a retry changes."""
+        said = [replace(receipt, seconds={}, seen="").to_dict() for receipt in self.staged]
+        older = "" if self.takeover is None else self.takeover.followed.digest()
+        return hashlib.sha256(f"{json.dumps(said, sort_keys=True)}{older}".encode()).hexdigest()
 
 
-def _build(
-    layout: Layout, staged: Sequence[Receipt], product: Product, manifest: Mapping[str, Any], work: _Work
-) -> None:
+def _build(job: _Job) -> None:
     """From staged files to published folders: the straight line. Nothing is published unverified."""
-    plan = _pixel_plan(layout, staged, product, work)
-    splits = _splits(layout, staged, product, plan, work)
-    left = [part for part in catalogs_of(layout, product) if not is_published(part.layout)]
+    plan = _pixel_plan(job)
+    splits = _splits(job, plan)
+    left = [part for part in catalogs_of(job.layout, job.product) if not is_published(part.layout)]
     for part in left:
-        partitions = _partitions(part, _target(part, product, plan), plan, splits, work)
-        work.on_step("describe", 0, 1)
-        write_derived(part.layout.partial, plan)
-        write_manifest(part.layout, manifest, product=part.product, receipts=staged, partitions=partitions)
-        write_properties(part.layout, plan, partitions)
-    work.on_step("verify", 0, 1)
-    _verify(layout, staged, product, left, work)
+        _assemble(job, part, plan, splits)
+    job.work.on_step("verify", 0, 1)
+    _verify(job, left)
     for part in left:
-        work.on_step("publish", 0, 1)
+        job.work.on_step("publish", 0, 1)
         _publish(part.layout)
-        work.on_step("publish", 1, 1)
+        job.work.on_step("publish", 1, 1)
 
 
-def _verify(
-    layout: Layout, staged: Sequence[Receipt], product: Product, left: Sequence[Part], work: _Work
-) -> None:
+def _assemble(job: _Job, part: Part, plan: PixelPlan, splits: Sequence[Split]) -> None:
+    """One catalog, whole, in its hidden folder."""
+    target = _target(part, job.product, plan)
+    partitions = _partitions(job, part, plan, splits)
+    job.work.on_step("describe", 0, 1)
+    write_derived(part.layout.partial, plan, target.schema)
+    write_manifest(
+        part.layout,
+        job.manifest,
+        product=part.product,
+        receipts=job.staged,
+        partitions=partitions,
+        taken=NOTHING if job.takeover is None else job.takeover.said(part, plan),
+    )
+    write_properties(part.layout, plan, partitions)
+
+
+def _verify(job: _Job, left: Sequence[Part]) -> None:
     """VerifyError or CommitError for what must not be published: each catalog, and the two together."""
     try:
         for part in left:
             verify_one(part.layout.partial)
     except VerifyError:
-        step = partial(faulty, schema=schema(product.staged))
-        found = work.each("look for the cause", step, group(layout.staging, staged))
-        refuse_faults(layout, (fault for faults in found for fault in faults))
+        step = partial(faulty, schema=schema(job.product.staged))
+        found = job.work.each("look for the cause", step, group(job.layout.staging, job.staged))
+        refuse_faults(job.layout, (fault for faults in found for fault in faults))
         raise
-    refuse_strangers(layout)
+    refuse_strangers(job.layout)
 
 
-def _pixel_plan(layout: Layout, staged: Sequence[Receipt], product: Product, work: _Work) -> PixelPlan:
-    """The saved cut of these very staged files; else check them, cut anew and drop older scratch."""
-    digest = _digest(staged)
+def _pixel_plan(job: _Job) -> PixelPlan:
+    """The saved cut of these very rows; else check them, cut anew and drop older scratch."""
+    layout, product, digest = job.layout, job.product, job.digest()
     path = layout.scratch / "pixels.json"
     saved = _saved(path)
     if saved is not None and saved.staged == digest:
         return saved
     for folder in (layout.scratch, *(part.partial for part in layout.parts)):
         remove(folder)
-    groups = group(layout.staging, staged)
     step = partial(tally, schema=schema(product.staged), side=[column.name for column in product.side])
-    counted = total(work.each("histogram", step, groups))
+    counted = total(job.work.each("histogram", step, group(layout.staging, job.staged)))
     refuse_damage(layout, counted.damages)
-    work.on_step("keys", 0, 1)
-    refuse_duplicates(layout, staged, product.keys)
-    work.on_step("keys", 1, 1)
-    plan = PixelPlan(staged=digest, tally=counted, pixels=align(counted, product.target_bytes))
+    stays = () if job.takeover is None else job.takeover.stays(product.keys)
+    refuse_nothing(job.staged, sum(one.tally.rows for one in stays))
+    job.work.on_step("keys", 0, 1)
+    refuse_duplicates(layout, job.staged, product.keys, [one.keys for one in stays if one.keys is not None])
+    job.work.on_step("keys", 1, 1)
+    if job.takeover is None:
+        plan = PixelPlan(staged=digest, tally=counted, pixels=align(counted, product.target_bytes))
+    else:
+        plan = job.takeover.recut(digest, counted, stays, product.target_bytes)
     write_atomic(path, plan.to_json())
     return plan
 
 
-def _splits(
-    layout: Layout, staged: Sequence[Receipt], product: Product, plan: PixelPlan, work: _Work
-) -> Sequence[Split]:
+def _splits(job: _Job, plan: PixelPlan) -> Sequence[Split]:
     """All columns of the staged files by pixel; each file is read once, however many catalogs there are."""
-    step = partial(split, pixels=plan.pixels, folder=layout.scratch / "split", schema=schema(product.staged))
-    splits = list(work.each("split", step, group(layout.staging, staged)))
-    refuse_damage(layout, (damage for one in splits for damage in one.damages))
-    return splits
+    folder, columns = job.layout.scratch / "split", schema(job.product.staged)
+    step = partial(split, pixels=plan.pixels, folder=folder, schema=columns)
+    splits = list(job.work.each("split", step, group(job.layout.staging, job.staged)))
+    refuse_damage(job.layout, (damage for one in splits for damage in one.damages))
+    older = () if job.takeover is None else job.takeover.splits(plan, folder, columns)
+    return [*splits, *older]
 
 
 def _target(part: Part, product: Product, plan: PixelPlan) -> Target:
@@ -179,20 +205,14 @@ def _target(part: Part, product: Product, plan: PixelPlan) -> Target:
     )
 
 
-def _partitions(
-    part: Part, target: Target, plan: PixelPlan, splits: Sequence[Split], work: _Work
-) -> tuple[Partition, ...]:
+def _partitions(job: _Job, part: Part, plan: PixelPlan, splits: Sequence[Split]) -> tuple[Partition, ...]:
     """One catalog's partitions, in the order of the sky."""
-    made = work.each("reduce", partial(reduce, target=target), parts(plan.pixels, splits))
-    partitions = _account(made, plan)
+    step = partial(reduce, target=_target(part, job.product, plan))
+    anew = [one for one in parts(plan.pixels, splits) if one.pixel.path not in plan.whole]
+    taken = () if job.takeover is None else job.takeover.over(part, plan)
+    partitions = _account(chain(taken, job.work.each("reduce", step, anew)), plan)
     sweep(part.layout.partial)
     return partitions
-
-
-def _digest(staged: Sequence[Receipt]) -> str:
-    """All that the receipts say of the rows; not how long they took, which a retry changes."""
-    said = [replace(receipt, seconds={}, seen="").to_dict() for receipt in staged]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _saved(path: Location) -> PixelPlan | None:

@@ -40,11 +40,11 @@ class Damage:
 
 
 def group(staging: Location, receipts: Sequence[Receipt]) -> tuple[Group, ...]:
-    """Receipts in groups of bounded bytes and files, in their order."""
-    groups: list[list[Receipt]] = [[]]
+    """Receipts in groups of bounded bytes and files, in their order; none where there are no receipts."""
+    groups: list[list[Receipt]] = []
     size = 0
     for receipt in receipts:
-        if groups[-1] and (size + receipt.bytes > GROUP_BYTES or len(groups[-1]) == GROUP_FILES):
+        if not groups or size + receipt.bytes > GROUP_BYTES or len(groups[-1]) == GROUP_FILES:
             groups.append([])
             size = 0
         groups[-1].append(receipt)

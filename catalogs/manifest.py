@@ -71,6 +71,18 @@ class Beside(TypedDict):
 
 
 @with_config(OPEN)
+class Follows(TypedDict):
+    """The version that rows were taken from: what it was, and how many tasks, rows and whole partitions."""
+
+    version: str
+    plan_digest: str
+    manifest_sha256: str
+    tasks: int
+    rows: int
+    partitions: int
+
+
+@with_config(OPEN)
 class Failure(TypedDict):
     """A task that failed, and why."""
 
@@ -109,6 +121,7 @@ class Manifest(TypedDict):
     plan: NotRequired[dict[str, Any]]
     side: NotRequired[Beside]
     main: NotRequired[Beside]
+    follows: NotRequired[Follows]
 
 
 class Age(TypedDict):

@@ -5,13 +5,14 @@ hats is imported inside functions: its import takes seconds and only a commit ne
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 from xml.etree import ElementTree
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from catalogs.hollow import hollow
 from catalogs.layout import (
@@ -34,6 +35,18 @@ from engine.columns import INDEX, schema
 from engine.types import Column, Receipt
 
 DERIVED_FILES = (f"{DATASET}/_metadata", f"{DATASET}/_common_metadata", "partition_info.csv", "skymap.fits")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """Rows and tasks that were taken from an older version; `said` is what the manifest has of it."""
+
+    sums: Sums = field(default_factory=Sums)
+    tasks: int = 0
+    said: Mapping[str, Any] | None = None
+
+
+NOTHING = Taken()
 
 VOTABLE_TYPES = {
     pa.bool_(): "boolean",
@@ -70,11 +83,15 @@ def votable(columns: Sequence[Column], widths: Mapping[str, int]) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def write_derived(folder: Location, plan: PixelPlan) -> None:
-    """Write what hats derives from the partitions: `_metadata`, the partition list and the sky map."""
+def write_derived(folder: Location, plan: PixelPlan, columns: pa.Schema) -> None:
+    """Write what hats derives from the partitions: `_metadata`, the partition list and the sky map.
+
+    `columns` is the catalog's schema. Partitions that were taken from an older version can say less in theirs
+    of how long texts are, and hats would take what the first one says.
+    """
     if isinstance(folder, Remote):
         with hollow(folder) as here:
-            write_derived(here, plan)
+            write_derived(here, plan, columns)
             for file in DERIVED_FILES:
                 (folder / file).write_bytes((here / file).read_bytes())
         return
@@ -84,6 +101,9 @@ def write_derived(folder: Location, plan: PixelPlan) -> None:
     from hats.pixel_math.healpix_pixel import HealpixPixel
 
     write_parquet_metadata(folder)
+    common = folder / DATASET / "_common_metadata"
+    if pq.read_schema(common).metadata != columns.metadata:
+        pq.write_metadata(columns, common)
     pixels = [HealpixPixel(pixel.order, pixel.number) for pixel in plan.pixels]
     PartitionInfo.from_healpix(pixels).write_to_file(catalog_path=folder)
     write_skymap(plan.tally.histogram(), folder)
@@ -98,12 +118,13 @@ def write_manifest(
     product: Product,
     receipts: Sequence[Receipt],
     partitions: Sequence[Partition],
+    taken: Taken = NOTHING,
 ) -> None:
     """Write manifest.json: what was committed, and under keys of his own what the caller knows of the run.
 
     ValueError when the caller gives a key of the commit's: that is a bug, and one of the two would be lost.
     """
-    counted = total(Sums.claimed(receipt) for receipt in receipts)
+    counted = total([*(Sums.claimed(receipt) for receipt in receipts), taken.sums])
     committed = {
         "format": FORMAT,
         **_names(layout),
@@ -113,7 +134,8 @@ def write_manifest(
         "columns": [_plain(column) for column in product.columns],
         "rows": counted.outcomes,
         "flag_counts": counted.flag_counts,
-        "tasks": len(receipts),
+        "tasks": len(receipts) + taken.tasks,
+        **({} if taken.said is None else {"follows": dict(taken.said)}),
         "failures": _failures(receipts),
         "files": _files(layout.partial, partitions),
     }

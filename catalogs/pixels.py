@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter
 
 from catalogs.groups import Damage, Group, staged_files
 from catalogs.layout import partition_path
@@ -59,18 +60,45 @@ class Pixel:
         return self.number << 2 * (INDEX_ORDER - self.order)
 
     @property
+    def cells(self) -> slice:
+        """The pixels of order SKY_ORDER inside; it is no finer than they are."""
+        width = 4 ** (SKY_ORDER - self.order)
+        return slice(self.number * width, (self.number + 1) * width)
+
+    @property
     def path(self) -> str:
         """Its file inside the catalog."""
         return partition_path(self.order, self.number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stay:
+    """What stays of the version that is followed: its rows by outcome, and the paths of partitions.
+
+    Of `whole` ones no row came, went or changed; `parts` are read again, for rows of them that stay.
+    """
+
+    sums: Sums
+    whole: tuple[str, ...]
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PixelPlan:
-    """The cut. `staged` names the staged bytes that it was made for; pixels follow each other on the sky."""
+    """The cut. `staged` names the staged bytes that it was made for; pixels follow each other on the sky.
+
+    `stay` is None for a catalog that follows none.
+    """
 
     staged: str
     tally: Tally
     pixels: tuple[Pixel, ...]
+    stay: Stay | None = None
+
+    @property
+    def whole(self) -> frozenset[str]:
+        """The paths of partitions that are taken from the followed version as they are."""
+        return frozenset() if self.stay is None else frozenset(self.stay.whole)
 
     def to_json(self) -> bytes:
         """The plan as JSON."""
@@ -79,7 +107,8 @@ class PixelPlan:
             "pixels": [[p.order, p.number] for p in self.pixels],
             "tally": asdict(self.tally),
         }
-        return json.dumps(plain).encode()
+        stay = {} if self.stay is None else {"stay": asdict(self.stay)}
+        return json.dumps(plain | stay).encode()
 
     @classmethod
     def from_json(cls, content: bytes) -> "PixelPlan":
@@ -90,7 +119,11 @@ class PixelPlan:
             staged=plain["staged"],
             tally=Tally(**counted),
             pixels=tuple(Pixel(order, number) for order, number in plain["pixels"]),
+            stay=STAY.validate_python(plain.get("stay")),
         )
+
+
+STAY: TypeAdapter[Stay | None] = TypeAdapter(Stay | None)
 
 
 def tally(group: Group, schema: pa.Schema, side: Collection[str] = ()) -> Tally:
@@ -113,7 +146,7 @@ def tally(group: Group, schema: pa.Schema, side: Collection[str] = ()) -> Tally:
         size += _compressed(file.metadata, side)
     order_8 = np.concatenate(index) >> 2 * (INDEX_ORDER - SKY_ORDER)
     indexes, counts = np.unique(order_8, return_counts=True)
-    return _tally(indexes, counts, size, widths, damages)
+    return tally_of(indexes, counts, size, widths, damages)
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
@@ -126,7 +159,7 @@ def total(tallies: Iterable[Tally]) -> Tally:
         size += one.bytes
         damages += one.damages
     indexes = dense.nonzero()[0]
-    return _tally(indexes, dense[indexes], size, widths, damages)
+    return tally_of(indexes, dense[indexes], size, widths, damages)
 
 
 def align(tally: Tally, target_bytes: int) -> tuple[Pixel, ...]:
@@ -137,12 +170,17 @@ def align(tally: Tally, target_bytes: int) -> tuple[Pixel, ...]:
     """
     from hats.pixel_math.partition_stats import generate_alignment
 
-    threshold = max(1, int(target_bytes * tally.rows / max(1, tally.bytes)))
+    threshold = fitting(tally, target_bytes)
     histogram = np.minimum(tally.histogram(), threshold)
     order = next(o for o in range(SKY_ORDER + 1) if o == SKY_ORDER or _fits(histogram, o, threshold))
     alignment = generate_alignment(_degrade(histogram, order), highest_order=order, threshold=threshold)
     pixels = {Pixel(int(found[0]), int(found[1])) for found in alignment if found is not None}
     return tuple(sorted(pixels, key=lambda pixel: pixel.start))
+
+
+def fitting(tally: Tally, target_bytes: int) -> int:
+    """How many rows make about `target_bytes`."""
+    return max(1, int(target_bytes * tally.rows / max(1, tally.bytes)))
 
 
 def slots(pixels: Sequence[Pixel], index_N: np.ndarray) -> np.ndarray:
@@ -179,9 +217,14 @@ def _counts(sums: Sums) -> str:
     return f"{sums.rows} rows ({kinds}; flag bits {bits or 'none'})"
 
 
-def _tally(
-    indexes: np.ndarray, counts: np.ndarray, size: int, widths: Mapping[str, int], damages: Iterable[Damage]
+def tally_of(
+    indexes: np.ndarray,
+    counts: np.ndarray,
+    size: int,
+    widths: Mapping[str, int],
+    damages: Iterable[Damage] = (),
 ) -> Tally:
+    """A tally from arrays."""
     return Tally(
         indexes=tuple(indexes.tolist()),
         counts=tuple(counts.tolist()),

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -13,29 +12,32 @@ import pyarrow as pa
 from catalogs.guard import check, lock
 from catalogs.macros import mistaken
 from catalogs.read import Catalog, damaged, open_catalog
+from catalogs.remote import Location
 from catalogs.sql import SHOWN, name, slashed
 from engine.errors import AbundantError, InputError
+from engine.spec import Storage
 
 BATCH_ROWS = 10_000
 
 
-def query(path: Path | str, sql: str) -> pa.Table:
+def query(path: Location | str, sql: str, storage: Storage | None = None) -> pa.Table:
     """The rows that one SQL statement selects from the view `catalog`; `macros.py` says what it may call.
 
-    The statement sees the catalog's own files and nothing else, and can write nothing. InputError with
-    DuckDB's first line when it is wrong; VerifyError when the catalog is damaged.
+    `path` and `storage` as `open_catalog`. The statement sees the catalog's own files and nothing else, and
+    can write nothing. InputError with DuckDB's first line when it is wrong; VerifyError when the catalog is
+    damaged.
     """
-    with stream(path, sql) as rows:
+    with stream(path, sql, storage) as rows:
         return rows.read_all()
 
 
 @contextmanager
-def stream(path: Path | str, sql: str) -> Iterator[pa.RecordBatchReader]:
+def stream(path: Location | str, sql: str, storage: Storage | None = None) -> Iterator[pa.RecordBatchReader]:
     """As `query`, a batch at a time: memory does not grow with the number of rows.
 
     Columns that share a name are told apart: a, a_1.
     """
-    catalog = open_catalog(path)
+    catalog = open_catalog(path, storage)
     with TemporaryDirectory(prefix="abundant-") as spill, catalog.duckdb() as connection:
         lock(connection, catalog.files, spill)
         try:
@@ -51,13 +53,13 @@ def stream(path: Path | str, sql: str) -> Iterator[pa.RecordBatchReader]:
             raise _blame(catalog, f"SQL: {_first(error)}") from error
 
 
-def find(path: Path | str, key: Sequence[str]) -> dict[str, Any]:
+def find(path: Location | str, key: Sequence[str], storage: Storage | None = None) -> dict[str, Any]:
     """One row, column name -> value, by its full key ("NULL" = no value) or by its id alone.
 
-    InputError when there is no such row, or when an id alone names several: they are listed. VerifyError
-    when the catalog is damaged.
+    `path` and `storage` as `open_catalog`. InputError when there is no such row, or when an id alone names
+    several: they are listed. VerifyError when the catalog is damaged.
     """
-    catalog = open_catalog(path)
+    catalog = open_catalog(path, storage)
     keys: list[str] = catalog.manifest["keys"]
     wanted = _wanted(catalog, key)
     types = {field.name: _sql_type(field.type) for field in catalog.schema}

@@ -1,9 +1,11 @@
 """The checks on rows: positions, NaN and NULLs; and in a partition its pixel, order and counts."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,9 +14,10 @@ import pyarrow.parquet as pq
 from catalogs.files import source
 from catalogs.groups import Damage, Group, staged_files
 from catalogs.manifest import Manifest
-from catalogs.pixels import INDEX_ORDER
+from catalogs.pixels import INDEX_ORDER, SKY_ORDER
 from catalogs.remote import Location
 from catalogs.shuffle import row_order
+from catalogs.sql import slashed
 from catalogs.sums import NO_RESULT, Sums
 from engine.flags import BY_NAME
 from engine.positions import healpix29
@@ -26,10 +29,11 @@ LABEL_MISSING = BY_NAME["LABEL_MISSING"].value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What one partition holds, and what is wrong with it."""
+    """What one partition holds, and what is wrong with it; `sky`: rows by pixels of order SKY_ORDER."""
 
     sums: Sums
     problems: tuple[str, ...]
+    sky: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,22 +61,31 @@ class RowChecks:
             return self._rows(file, name)
 
     def _rows(self, file: pq.ParquetFile, name: str) -> Found:
-        sums, counts, last = Sums(), dict[str, int](), None
+        sums, counts, sky, last = Sums(), Counter[str](), Counter[int](), None
         for number in range(file.num_row_groups):
             rows = file.read_row_group(number)
             sums = sums + Sums.of(rows)
             place = rows.select(["_healpix_29", *self.keys])
             chain = place if last is None else pa.concat_tables([last, place])
             last = place.slice(len(place) - 1)
-            found = {**_pixel(rows, name), **_order(chain, self.keys), **faults(rows)}
-            for what, bad in found.items():
-                counts[what] = counts.get(what, 0) + bad
-        return Found(sums=sums, problems=tuple(f"{bad} {what}" for what, bad in counts.items() if bad))
+            counts.update({**_pixel(rows, name), **_order(chain, self.keys), **faults(rows)})
+            sky.update(_sky(rows))
+        problems = tuple(f"{bad} {what}" for what, bad in counts.items() if bad)
+        return Found(sums=sums, problems=problems, sky=sky)
 
 
 def faults(rows: pa.Table) -> dict[str, int]:
     """What is wrong with single rows, wherever they lie, and with how many: positions, NaN and NULLs."""
     return {**_positions(rows), **_values(rows)}
+
+
+def holding(path: Location, keys: Sequence[str], wanted: Sequence[str]) -> list[str]:
+    """Those of some keys, written with slashes, that rows of a partition have."""
+    with pq.ParquetFile(source(path)) as file, duckdb.connect() as connection:
+        rows = file.read(columns=list(keys))
+        connection.register("rows", rows)
+        sql = f"SELECT DISTINCT {slashed(keys)} AS k FROM rows WHERE k IN (SELECT unnest(?)) ORDER BY k"
+        return [row[0] for row in connection.execute(sql, [list(wanted)]).fetchall()]
 
 
 def faulty(group: Group, schema: pa.Schema) -> tuple[Damage, ...]:
@@ -87,14 +100,27 @@ def faulty(group: Group, schema: pa.Schema) -> tuple[Damage, ...]:
     return tuple(found)
 
 
+def pixel_of(name: str) -> tuple[int, int]:
+    """Order and number of a partition's pixel by its path; (0, -1) for a path that tells none."""
+    match = re.search(r"Norder=(\d+)/.*Npix=(\d+)\.parquet$", name)
+    return (int(match[1]), int(match[2])) if match else (0, -1)
+
+
 def _pixel(rows: pa.Table, name: str) -> dict[str, int]:
     """Rows outside the file's pixel."""
-    match = re.search(r"Norder=(\d+)/.*Npix=(\d+)\.parquet$", name)
-    order, pixel = (int(match[1]), int(match[2])) if match else (0, -1)
+    order, pixel = pixel_of(name)
     index_N = rows["_healpix_29"].to_numpy()
     return {
         "rows lie outside the file's pixel": int(np.sum(index_N >> 2 * (INDEX_ORDER - order) != pixel)),
     }
+
+
+def _sky(rows: pa.Table) -> dict[int, int]:
+    """Rows by pixels of order SKY_ORDER."""
+    pixels, counts = np.unique(
+        rows["_healpix_29"].to_numpy() >> 2 * (INDEX_ORDER - SKY_ORDER), return_counts=True
+    )
+    return dict(zip(pixels.tolist(), counts.tolist(), strict=True))
 
 
 def _positions(rows: pa.Table) -> dict[str, int]:
@@ -121,7 +147,7 @@ def _values(rows: pa.Table) -> dict[str, int]:
         if pa.types.is_floating(values.type):
             nan = pc.call_function("is_nan", [values])
             found[f"values of {name} are NaN"] = pc.call_function("sum", [nan]).as_py() or 0
-    return {**found, **_nulls(rows)}
+    return {**found, **_nulls(rows), **_errors(rows)}
 
 
 def _nulls(rows: pa.Table) -> dict[str, int]:
@@ -140,6 +166,20 @@ def _nulls(rows: pa.Table) -> dict[str, int]:
         null_N = rows[label].is_null().to_numpy()
         found[f"values of {label} are NULL without a flag"] = int(np.sum(null_N & ~excused_N))
         found[f"values of {label} are there though flagged NO_RESULT"] = int(np.sum(~null_N & excused_N))
+    return found
+
+
+def _errors(rows: pa.Table) -> dict[str, int]:
+    """Errors that are no errors: below 0, or 0 where the draws do not all agree."""
+    found: dict[str, int] = {}
+    for label in _labels(rows.column_names):
+        for name in (f"e_{label}", f"e_{label}_model", f"e_{label}_noise"):
+            if name in rows.column_names:
+                error_N = rows[name].fill_null(1).to_numpy()
+                zero_N = (error_N == 0) & (name == f"e_{label}")
+                if (spread := f"e_{label}_model") in rows.column_names:
+                    zero_N &= rows[spread].fill_null(1).to_numpy() != 0
+                found[f"values of {name} are not above 0"] = int(np.sum((error_N < 0) | zero_N))
     return found
 
 

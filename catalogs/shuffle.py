@@ -78,14 +78,25 @@ def split(group: Group, pixels: Sequence[Pixel], folder: Location, schema: pa.Sc
     `schema` is that of the staged files: rows stay whole here, whichever catalogs they go to.
     """
     path = folder / f"{group.label}.arrow"
-    if path.exists():
-        with pa.ipc.open_file(source(path)) as file:
-            return Split(path=path, slots=_slots(file.schema))
+    if (there := already_split(path)) is not None:
+        return there
     files = [file for _, file in staged_files(group, schema)]
     if damages := tuple(file for file in files if isinstance(file, Damage)):
         return Split(path=path, slots=(), damages=damages)
     read = (file.read() for file in files if not isinstance(file, Damage))
-    table = pa.concat_tables(read).combine_chunks()
+    return write_split(path, pa.concat_tables(read).combine_chunks(), pixels)
+
+
+def already_split(path: Location) -> Split | None:
+    """What lies there, if anything does: it is complete."""
+    if not path.exists():
+        return None
+    with pa.ipc.open_file(source(path)) as file:
+        return Split(path=path, slots=_slots(file.schema))
+
+
+def write_split(path: Location, table: pa.Table, pixels: Sequence[Pixel]) -> Split:
+    """Write rows, in one chunk, by pixel: a record batch for each that has any."""
     slot_N = slots(pixels, table["_healpix_29"].to_numpy())
     order_N = np.argsort(slot_N, kind="stable")
     found, starts = np.unique(slot_N[order_N], return_index=True)

@@ -1,6 +1,7 @@
 """verify(): is a published catalog what its manifest says? From disk alone, all problems at once."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -10,13 +11,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from catalogs import beside
 from catalogs.files import sizes, source
 from catalogs.keys import duplicate_keys
 from catalogs.layout import DATASET, MANIFEST, PROPERTIES, sha256_file
 from catalogs.manifest import Manifest, partitions, read_manifest
 from catalogs.read import is_there
 from catalogs.remote import Location, location
-from catalogs.rowcheck import RowChecks
+from catalogs.rowcheck import RowChecks, holding
 from catalogs.side import differences, side_of
 from catalogs.sums import Sums
 from engine.errors import InputError, VerifyError
@@ -91,12 +93,12 @@ def _outcome(findings: _Findings, manifest: Manifest | None, sums: Sums) -> Veri
 def _check_side(findings: _Findings, side: Location) -> None:
     """The side catalog by itself; then, if both are sound, the two together."""
     try:
-        beside = _examine(side)[0].problems
+        problems = _examine(side)[0].problems
     except InputError:
-        beside = ["the side catalog is missing: if it was not moved, `abundant commit` publishes it"]
-    if not (findings.problems or beside):
-        beside = list(differences(findings.folder, side))
-    for problem in beside:
+        problems = ["the side catalog is missing: if it was not moved, `abundant commit` publishes it"]
+    if not (findings.problems or problems):
+        problems = list(differences(findings.folder, side))
+    for problem in problems:
         findings.add(str(side), problem)
 
 
@@ -134,6 +136,7 @@ def _check_properties(folder: Location, manifest: Manifest, findings: _Findings)
         return
     said = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
     expected = {
+        **{key: value for key, value in beside.sizes(manifest).items() if key in said},
         "hats_nrows": str(manifest["rows"]["total"]),
         "abundant_plan_digest": manifest["plan_digest"],
         "abundant_manifest_sha256": sha256_file(folder / MANIFEST),
@@ -179,7 +182,7 @@ def _is_hidden(path: PurePosixPath) -> bool:
 
 
 def _check_partitions(folder: Location, manifest: Manifest, findings: _Findings) -> Sums:
-    total = Sums()
+    total, rows, sky = Sums(), dict[str, int](), Counter[int]()
     checks = RowChecks.of(manifest)
     for name, said in partitions(manifest).items():
         if not (folder / name).is_file():
@@ -194,6 +197,11 @@ def _check_partitions(folder: Location, manifest: Manifest, findings: _Findings)
         if found.sums.rows != said:
             findings.add(name, f"has {found.sums.rows} rows, the manifest says {said}")
         total = total + found.sums
+        rows[name] = found.sums.rows
+        sky.update(found.sky)
+    if rows.keys() == partitions(manifest).keys():
+        for name, what in beside.disagreements(folder, manifest, rows, sky):
+            findings.add(name, what)
     return total
 
 
@@ -220,6 +228,10 @@ def _check_keys(folder: Location, manifest: Manifest, findings: _Findings) -> No
             return
     if found.keys:
         findings.add(DATASET, f"{found.keys} keys occur more than once:\n{found}")
+        wanted = [key for key, _ in found.examples]
+        for name in _readable(folder, manifest):
+            if held := holding(folder / name, manifest["keys"], wanted):
+                findings.add(name, f"holds rows with a key that occurs more than once: {', '.join(held)}")
 
 
 def _readable(folder: Location, manifest: Manifest) -> Iterator[str]:

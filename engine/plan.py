@@ -23,6 +23,8 @@ from engine.types import Column, Shard, Task
 # One task is one block of Ray Data; larger blocks than this would be held twice in memory.
 LARGEST_TASK_BYTES = 120 * 2**20
 USUAL_ROWS = 512
+# In messages; hashes are longer.
+LONGEST_VALUE = 40
 
 # What labels can depend on beside the program itself; kept in the manifest.
 VERSIONS = ("abundant", "torch", "numpy", "scipy", "pyarrow", "astropy", "fitsio", "gaiadr3-zeropoint", "ray")
@@ -118,6 +120,43 @@ def make_plan(spec: RunSpec) -> Plan:
         tasks=tasks,
         warnings=tuple(_warnings(spec, card, shards)),
     )
+
+
+def unlike(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What two plans' records say otherwise of all that decides on labels, a line each.
+
+    Where there is nothing, tasks of the same id have the same labels, whatever the catalog's version is.
+    PlanError for a record that this program cannot read.
+    """
+    old, new = _decisive(then), _decisive(now)
+    keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    return [f"{key} was {_short(old.get(key))}, now is {_short(new.get(key))}" for key in keys]
+
+
+def _decisive(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a plan's `work_digest` is made from, flat; without what names the catalog's version."""
+    try:
+        spec = RunSpec.model_validate(record["spec"]).decisive()
+        said = {"program": record["versions"]["abundant"], "bundle": record["bundle_sha256"]}
+        tables = dict(record["tables"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PlanError(f"its plan was written by another program: {str(error).splitlines()[0]}") from None
+    for key in ("version", "follows"):
+        spec["catalog"].pop(key, None)
+    return said | _flat(spec) | _flat(tables, "tables.")
+
+
+def _flat(plain: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested values by their dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in plain.items():
+        found |= _flat(value, f"{before}{key}.") if isinstance(value, dict) else {f"{before}{key}": value}
+    return found
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:12]}…"
 
 
 def _sampling(spec: RunSpec, card: Card) -> Sampling:

@@ -6,7 +6,7 @@ The keys are settled: later specs add keys and rename none. What a training says
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -237,6 +237,16 @@ class CatalogSpec(Frozen):
     """How an object store is reached. Not part of the hash."""
     side: SideColumns = ()
     """What a second catalog, name-side/version, has of the same rows: "covariance", "quantiles"."""
+    follows: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    """A published version of this catalog under this root: what has not changed since is taken from it."""
+
+    @model_validator(mode="after")
+    def _follows_another(self) -> Self:
+        if self.follows == self.version:
+            raise ValueError(
+                f'follows = "{self.follows}" is this very version; name the published one, or leave it out'
+            )
+        return self
 
 
 class Tolerance(Frozen):
@@ -274,18 +284,23 @@ class RunSpec(Frozen):
     tolerance: Tolerance = Tolerance()
 
     def digest(self) -> str:
-        """sha256 over everything in it that can change a number; places and the tolerance are left out.
+        """sha256 over everything in it that can change a number."""
+        return digest(self.decisive())
+
+    def decisive(self) -> dict[str, Any]:
+        """Everything in it that can change a number, as plain values; places and the tolerance are left out.
 
         What stands in the files that `select`, `rv` and `auxiliary` name is the plan's to hash.
         """
+        # Runs from before there were side catalogs, or versions that follow others, keep their names.
+        unsaid = {key for key in ("side", "follows") if not getattr(self.catalog, key)}
         places = {
             "survey": {"root": True, "storage": True, "select": {"path"}, "rv": {"path"}},
             "auxiliary": {"__all__": {"path"}},
-            # Runs from before there were side catalogs keep their names.
-            "catalog": {"root", "storage"} if self.catalog.side else {"root", "storage", "side"},
+            "catalog": {"root", "storage"} | unsaid,
         }
-        return digest(
-            self.model_dump(mode="json", by_alias=True, exclude=places | {"model": True, "tolerance": True})
+        return self.model_dump(
+            mode="json", by_alias=True, exclude=places | {"model": True, "tolerance": True}
         )
 
 

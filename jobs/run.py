@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from catalogs.commit import Mapper, commit
-from catalogs.layout import Layout, Product
+from catalogs.follow import Followed
+from catalogs.layout import Layout
 from catalogs.lease import Lease, driving
 from catalogs.place import all_published, check_place, is_published
 from catalogs.remote import Location, location
@@ -19,9 +20,9 @@ from engine.flags import FLAGS
 from engine.plan import Plan
 from engine.runtime import MAPS, RUNTIMES
 from engine.spec import Profile
-from engine.surveys import survey_of
 from engine.surveys.seen import seen
 from engine.types import Receipt, Shard
+from jobs.following import following, product_of
 from jobs.progress import Tally, bars, say
 
 # Fewer rows are committed by the driver alone, before workers would have started.
@@ -55,15 +56,20 @@ def layout_of(plan: Plan) -> Layout:
 
 
 def checked_layout(plan: Plan) -> Layout:
-    """Where a plan is staged and published; PlanError when nothing could be written or published there."""
+    """Where a plan is staged and published; PlanError when nothing could be written or published there.
+
+    So too when the version that the catalog follows is not there, or would have had other labels.
+    """
     layout = layout_of(plan)
     check_place(layout)
+    following(plan, layout)
     return layout
 
 
 def run(plan: Plan, profile: Profile) -> RunReport:
     """Execute what is left of a plan, and commit it, which verifies; a catalog of old is verified again."""
     layout = checked_layout(plan)
+    followed = following(plan, layout)
     startup, rate = float("nan"), float("nan")
     if all_published(layout):
         committed = _commit(plan, layout, LOCAL)
@@ -71,9 +77,21 @@ def run(plan: Plan, profile: Profile) -> RunReport:
     else:
         with driving(layout) as lease:
             if open_run(layout, plan.record()) is not RunState.PUBLISHED:
-                startup, rate = _execute(plan, layout, profile, lease)
-            committed = _commit(plan, layout, profile, lease)
+                startup, rate = _execute(_anew(plan, followed), layout, profile, lease)
+            committed = _commit(plan, layout, profile, lease, followed)
     return RunReport(catalog=layout.catalog, committed=committed, startup_seconds=startup, rate=rate)
+
+
+def _anew(plan: Plan, followed: Followed | None) -> Plan:
+    """What has to be done anew; a version that is followed says what need not."""
+    if followed is None:
+        return plan
+    left = plan.without(followed.kept)
+    say(
+        f"Follows version {followed.version}: {len(followed.kept):,} of {len(plan.tasks):,} tasks are kept, "
+        f"{len(left.tasks):,} are done anew."
+    )
+    return left
 
 
 def _execute(plan: Plan, layout: Layout, profile: Profile, lease: Lease) -> tuple[float, float]:
@@ -132,20 +150,26 @@ def commit_run(plan: Plan, profile: Profile = LOCAL) -> CommitReport:
     layout = checked_layout(plan)
     if all_published(layout):
         return _commit(plan, layout, profile)
+    followed = following(plan, layout)
     with driving(layout) as lease:
         begun = any(is_published(part) for part in layout.parts)
-        if not begun and (touched := _touched(plan, Stage(layout))):
+        if not begun and (touched := _touched(_anew(plan, followed), Stage(layout))):
             raise CommitError(
                 f"the files of {len(touched)} tasks were written after they were read; "
                 "`abundant run` does these tasks again"
             )
-        return _commit(plan, layout, profile, lease)
+        return _commit(plan, layout, profile, lease, followed)
 
 
-def _commit(plan: Plan, layout: Layout, profile: Profile, lease: Lease | None = None) -> CommitReport:
+def _commit(
+    plan: Plan,
+    layout: Layout,
+    profile: Profile,
+    lease: Lease | None = None,
+    followed: Followed | None = None,
+) -> CommitReport:
     """Commit with progress; nobody needs a lease for what is published."""
-    keys = survey_of(plan.spec.survey).keys
-    product = Product(keys=tuple(key.name for key in keys), columns=plan.columns, side=plan.side)
+    kept = frozenset[str]() if followed is None else followed.kept
     with bars(Committing=1) as [progress]:
 
         def on_step(step: str, done: int, of: int) -> None:
@@ -155,10 +179,11 @@ def _commit(plan: Plan, layout: Layout, profile: Profile, lease: Lease | None = 
 
         return commit(
             layout,
-            [task.task_id for task in plan.tasks],
-            product,
+            [task.task_id for task in plan.tasks if task.task_id not in kept],
+            product_of(plan),
             manifest=manifest_of(plan),
             failed_allowed=plan.spec.tolerance.failed_tasks,
+            followed=followed,
             mapper=_mapper(plan, profile),
             on_step=on_step,
         )

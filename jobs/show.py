@@ -16,6 +16,7 @@ from engine.plan import Plan
 from engine.surveys import SURVEYS
 from engine.train import TrainReport
 from engine.types import Arm, Axis, Basis, Waves
+from jobs.following import following
 from jobs.run import RunReport, layout_of
 from jobs.trace import traced
 
@@ -108,7 +109,12 @@ def plan(found: Plan) -> Table:
     table.add_row("rows", f"{found.rows:,} before selection ({found.spec.survey.select.by})")
     table.add_row("to read", f"{found.bytes / 2**30:.2f} GiB")
     catalog = found.spec.catalog
-    table.add_row("catalog", escape(str(layout_of(found).catalog)))
+    layout = layout_of(found)
+    table.add_row("catalog", escape(str(layout.catalog)))
+    if (followed := following(found, layout)) is not None:
+        kept, every = len(followed.kept), len(found.tasks)
+        what = f"{kept:,} of {every:,} tasks are kept, {every - kept:,} are done anew"
+        table.add_row("follows", escape(f"version {followed.version}: {what}"))
     if found.side:
         wide = ", ".join(column.name for column in found.side)
         table.add_row("side catalog", escape(f"{catalog.name}{SIDE}/{catalog.version}: {wide}"))

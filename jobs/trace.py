@@ -1,31 +1,28 @@
 """A row of a catalog traced back: to its file, HDUs and row there, its task, bundle, spec and program."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from catalogs.export.known import Known, known, section
 from catalogs.manifest import Manifest, origin
-from engine.surveys.desi.layout import IMAGES
+from engine.surveys import SURVEYS
+from engine.surveys.survey import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """Where a row's spectrum is: a file below the survey's root, HDUs in it, and how the row counts there.
-
-    HDUs are names, or numbers from 0 as text; none where the file is no FITS or each file has its own.
-    """
+    """Where a row's spectrum is: a file below the survey's root, the row, and its place in the file."""
 
     file: str
     row: int
     root: str | None
-    hdus: tuple[str, ...]
-    remark: str
+    place: Place
 
     @property
     def address(self) -> str:
         """The file with its root, where the manifest knows it."""
-        return self.file if self.root is None else f"{self.root}/{self.file}"
+        return self.file if self.root is None else f"{self.root.rstrip('/')}/{self.file}"
 
 
 def trace(row: Mapping[str, Any], manifest: Manifest) -> Trace | None:
@@ -34,9 +31,10 @@ def trace(row: Mapping[str, Any], manifest: Manifest) -> Trace | None:
         return None
     file, number = origin(manifest, row["shard_id"], row["row_in_shard"])
     about = known(manifest)
-    place = PLACES.get(about.survey or "")
-    hdus, remark = place(file, number, about.spec) if place else ((), "")
-    return Trace(file=file, row=number, root=about.root, hdus=hdus, remark=remark)
+    survey = SURVEYS.get(about.survey or "")
+    spectra = str(section(about.spec, "survey").get("spectra", "coadds"))
+    place = survey.place_of(file, number, spectra) if survey else Place()
+    return Trace(file=file, row=number, root=about.root, place=place)
 
 
 def traced(row: Mapping[str, Any], manifest: Manifest) -> Iterator[tuple[str, str]]:
@@ -47,8 +45,9 @@ def traced(row: Mapping[str, Any], manifest: Manifest) -> Iterator[tuple[str, st
     else:
         yield "file", found.address
         yield "row", f"{found.row} of its spectra, from 0"
-        if found.hdus or found.remark:
-            yield "HDUs", "; ".join(part for part in (", ".join(found.hdus), found.remark) if part)
+        hdus = ", ".join(found.place.hdus)
+        if said := "; ".join(part for part in (hdus, found.place.remark) if part):
+            yield "HDUs", said
     yield "task", str(row["task_id"])
     for failure in manifest.get("failures", []):
         if failure["task_id"] == row["task_id"]:
@@ -77,40 +76,3 @@ def _chosen(spec: Mapping[str, Any]) -> str:
     parts = [f"select by {select['by']}"] if "by" in select else []
     parts += [f"{name} {sampling[name]}" for name in ("draws", "seed") if name in sampling]
     return f"{', '.join(parts)}; " if parts else ""
-
-
-Place = tuple[tuple[str, ...], str]
-
-
-def _desi(_file: str, _row: int, _spec: Mapping[str, Any]) -> Place:
-    return ("FIBERMAP", *dict.fromkeys(hdu for hdu, _ in IMAGES.values())), "this row of each"
-
-
-def _apogee(file: str, row: int, spec: Mapping[str, Any]) -> Place:
-    kind = file.rpartition("/")[2].partition("-")[0]
-    if kind.startswith("mwm"):
-        return ("APOGEE/APO", "APOGEE/LCO"), "rows counted through both"
-    if kind == "aspcapStar":
-        return ("1", "2"), "one spectrum"
-    if section(spec, "survey").get("spectra") == "visits":
-        return ("1", "2", "3"), f"two coadds come first: row {row + 2}; a star of one visit has a vector"
-    return ("1", "2", "3"), "the coadd, row 0 of each"
-
-
-def _fixed(*hdus: str, remark: str) -> Callable[[str, int, Mapping[str, Any]], Place]:
-    return lambda _file, _row, _spec: (hdus, remark)
-
-
-PLACES: Mapping[str, Callable[[str, int, Mapping[str, Any]], Place]] = {
-    "desi": _desi,
-    "apogee": _apogee,
-    "apogee_visit": _fixed("1", "2", "3", "4", remark="flux, errors, mask, wavelengths; a row for each chip"),
-    "rave": _fixed("SPECTRUM", "ERROR", remark="one spectrum"),
-    "galah": _fixed("0", "INPUT_SIGMA", remark="one spectrum; other cameras are files beside it"),
-    "giraffe": _fixed(remark="its first table with wavelengths, else its first image"),
-    "gaia_rvs": _fixed(remark="its one table"),
-    "gaia_xp": _fixed(remark="its one table"),
-    "gaia_xp_sampled": _fixed(remark="its one table"),
-    "table": _fixed(remark="its one table"),
-}
-"""Where a survey's spectra are in their files, as its reader in engine/surveys/ looks for them."""

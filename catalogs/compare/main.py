@@ -14,24 +14,31 @@ from catalogs.compare.keys import joined_by, kinds, star_of
 from catalogs.compare.measure import measured
 from catalogs.compare.names import chosen, find_error, listed, pairs_of
 from catalogs.compare.records import LabelReport, Report
-from catalogs.compare.sides import names_of, opened
+from catalogs.compare.sides import Given, columns_of, ids_of, is_catalog, opened, title_of
 from catalogs.compare.slim import Wanted, cut
+from catalogs.compare.tables import table_of
 from catalogs.macros import labels_of
-from catalogs.read import open_catalog
+from catalogs.read import Catalog, open_catalog
+from catalogs.remote import Location
 from catalogs.sql import MEMORY, text
 from engine.errors import InputError
+from engine.spec import Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """What is compared: a catalog with another side, or with itself where there is none."""
 
-    first: Path | str
-    second: Path | str | None = None
+    first: Location | str
+    second: Location | str | None = None
     on: tuple[str, ...] = ()
     """Ids that join, OURS=THEIRS or one name for both; none: the full key, or the star's main id."""
     columns: tuple[str, ...] = ()
     """The second side's columns, OURS=THEIRS, where their names do not tell."""
+    hdu: str | None = None
+    """Which table of a FITS file, by name or number; None: the one with the most labels and errors."""
+    storage: Storage | None = None
+    """How catalogs in an object store are reached; None: as the environment says."""
 
 
 @contextmanager
@@ -47,41 +54,57 @@ def compare(asked: Asked) -> Iterator[tuple[Report, Joined]]:
 
 
 def _joined(asked: Asked, folder: Path, connection: duckdb.DuckDBPyConnection) -> tuple[Report, Joined]:
-    assert asked.second is not None
-    first, columns = open_catalog(asked.first), names_of(asked.second)
-    second = str(asked.second)
-    key = joined_by(first, columns, second, asked.on)
+    first = open_catalog(asked.first, asked.storage)
+    given = _second(asked, labels_of(first.schema.names), folder)
+    second, columns = str(asked.second), columns_of(given)
+    key = joined_by(first, ids_of(given), second, asked.on)
     types = kinds(first, [*key])
     labels = _common(labels_of(first.schema.names), pairs_of("--column", asked.columns), columns, second)
     ours = Wanted.own({one: one for one in key}, [*labels])
     theirs = Wanted(keys=key, labels=labels, errors=_errors(labels, columns, asked.columns, second))
-    a, title_a = _cut(asked.first, ours, types, folder / "first")
-    b, title_b = _cut(asked.second, theirs, types, folder / "second")
+    a, b = _cut(first, ours, types, folder / "first"), _cut(given, theirs, types, folder / "second")
     found = join(connection, a, b, keys=len(key), labels=len(labels), out=folder / "pairs.parquet")
-    title = f"{title_a} and {title_b}"
     if not found.matched:
-        raise InputError(f"nothing matched: {title} share no {'/'.join(key)}{_examples(found)}")
-    return _report(found, labels, title_a, title_b, key=tuple(key), first=asked.first), found
+        raise InputError(
+            f"nothing matched: {title_of(first)} and {title_of(given)} share no {'/'.join(key)}"
+            f"{_examples(found)}"
+        )
+    return _report(found, labels, first, title_of(given), key=tuple(key)), found
+
+
+def _second(asked: Asked, labels: Sequence[str], folder: Path) -> Given:
+    """The side that is compared with; InputError when there is none, or it cannot be read."""
+    assert asked.second is not None
+    if not is_catalog(asked.second, asked.storage):
+        names = {label: label for label in labels}
+        names |= {
+            ours: theirs for ours, theirs in pairs_of("--column", asked.columns).items() if ours in names
+        }
+        return table_of(Path(str(asked.second)), names, asked.hdu, folder)
+    if asked.hdu is not None:
+        raise InputError(f"--hdu {asked.hdu}: {asked.second} is a catalog and no FITS file; leave it out")
+    return open_catalog(asked.second, asked.storage)
 
 
 def _repeated(asked: Asked, folder: Path, connection: duckdb.DuckDBPyConnection) -> tuple[Report, Joined]:
-    if asked.columns:
-        raise InputError("--column names columns of a second catalog or table; give one")
-    first = open_catalog(asked.first)
+    for option, given in (("--column", asked.columns), ("--hdu", asked.hdu)):
+        if given:
+            raise InputError(f"{option} is about a second catalog or table; give one")
+    first = open_catalog(asked.first, asked.storage)
     star = star_of(first, asked.on)
     labels = {label: label for label in labels_of(first.schema.names)}
     if not labels:
         raise InputError(f"{first.path} has no labels to compare; give a main catalog")
     wanted = Wanted.own({one: one for one in star}, [*labels])
-    a, title = _cut(asked.first, wanted, kinds(first, star), folder / "first")
+    a = _cut(first, wanted, kinds(first, star), folder / "first")
     found = repeats(connection, a, keys=len(star), labels=len(labels), out=folder / "pairs.parquet")
     if not found.matched:
         raise InputError(
-            f"nothing to compare: no two good rows of {title} have the same {'/'.join(star)}; "
+            f"nothing to compare: no two good rows of {title_of(first)} have the same {'/'.join(star)}; "
             "give a second catalog or table, or another id with --on"
         )
-    best = f"{title}: each spectrum with the same star's of highest S/N"
-    return _report(found, labels, title, best, key=star, first=asked.first), found
+    best = f"{title_of(first)}: each spectrum with the same star's of highest S/N"
+    return _report(found, labels, first, best, key=star), found
 
 
 def _common(
@@ -115,13 +138,11 @@ def _errors(
     return found
 
 
-def _cut(
-    path: Path | str, wanted: Wanted, types: Mapping[str, pa.DataType], folder: Path
-) -> tuple[Path, str]:
-    """A side's copy of what is wanted, and its title."""
+def _cut(given: Given, wanted: Wanted, types: Mapping[str, pa.DataType], folder: Path) -> Path:
+    """A side's copy of what is wanted."""
     folder.mkdir()
-    with opened(path, wanted.columns, folder) as (side, connection):
-        return cut(side, connection, wanted, types, folder / "slim.parquet"), side.title
+    with opened(given, wanted.columns, folder) as (side, connection):
+        return cut(side, connection, wanted, types, folder / "slim.parquet")
 
 
 def _examples(found: Joined) -> str:
@@ -130,25 +151,23 @@ def _examples(found: Joined) -> str:
 
 
 def _report(
-    found: Joined,
-    labels: Mapping[str, str],
-    title: str,
-    second: str,
-    *,
-    key: tuple[str, ...],
-    first: Path | str,
+    found: Joined, labels: Mapping[str, str], first: Catalog, second: str, *, key: tuple[str, ...]
 ) -> Report:
-    schema = open_catalog(first).schema
-    units = {label: (schema.field(label).metadata or {}).get(b"unit", b"").decode() for label in labels}
+    about = {label: first.schema.field(label).metadata or {} for label in labels}
     return Report(
-        first=title,
+        first=title_of(first),
         second=second,
         key=key,
         rows_first=found.rows_first,
         rows_second=found.rows_second,
         matched=found.matched,
         labels=tuple(
-            LabelReport(name=label, unit=units[label], theirs=theirs, bins=measured(found, number))
+            LabelReport(
+                name=label,
+                unit=about[label].get(b"unit", b"").decode(),
+                theirs=theirs,
+                bins=measured(found, number),
+            )
             for number, (label, theirs) in enumerate(labels.items())
         ),
     )

@@ -7,7 +7,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from catalogs.compare.sides import Side, of_table
+from catalogs.compare.sides import Side
+from catalogs.compare.tables import of_table
 from catalogs.read import damaged
 from catalogs.sql import text
 from engine.errors import InputError

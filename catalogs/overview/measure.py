@@ -19,7 +19,7 @@ OnStep = Callable[[str], None]
 
 
 def overview(catalog: Catalog, on_step: OnStep = lambda _: None) -> Overview:
-    """All that a report draws. Memory holds cells and bins, never rows; DuckDB takes 2 GB, else disk.
+    """All that a report draws. Memory holds cells and bins, never rows; DuckDB takes 1 GB, else disk.
 
     `on_step` hears what is counted next. VerifyError when the catalog is damaged.
     """

@@ -22,7 +22,7 @@ from engine.surveys.fits import opened
 from engine.surveys.fits_headers import Hdu, find_hdu
 from engine.surveys.star_files import Files, with_files
 from engine.surveys.store import Store
-from engine.surveys.survey import Facts
+from engine.surveys.survey import Facts, Place
 from engine.surveys.wcs import Spectrum, columns, image, ivar_of, number, wavelengths
 from engine.types import Arm, Column, Waves
 
@@ -129,6 +129,7 @@ GALAH = with_files(
         arms=ARMS,
         frame="observed",
         medium="air",
+        place=Place(hdus=("0", "INPUT_SIGMA"), remark="one spectrum; other cameras are files beside it"),
     ),
     FILES,
 )

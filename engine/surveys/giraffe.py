@@ -26,7 +26,7 @@ from engine.surveys.fits import FitsFile, opened
 from engine.surveys.fits_headers import Hdu
 from engine.surveys.star_files import Files, with_files
 from engine.surveys.store import Store
-from engine.surveys.survey import Facts
+from engine.surveys.survey import Facts, Place
 from engine.surveys.wcs import (
     Spectrum,
     columns,
@@ -201,6 +201,7 @@ GIRAFFE = with_files(
         arms=(ARM,),
         frame="observed",
         medium="air",
+        place=Place(remark="its first table with wavelengths, else its first image"),
     ),
     FILES,
 )

@@ -20,7 +20,7 @@ from engine.surveys.fits import opened
 from engine.surveys.fits_headers import find_hdu
 from engine.surveys.star_files import Files, with_files
 from engine.surveys.store import Store
-from engine.surveys.survey import Facts
+from engine.surveys.survey import Facts, Place
 from engine.surveys.wcs import Spectrum, columns, image, ivar_of, wavelengths
 from engine.types import Arm, Column, Waves
 
@@ -79,6 +79,7 @@ RAVE = with_files(
         arms=(ARM,),
         frame="rest",
         medium="air",
+        place=Place(hdus=("SPECTRUM", "ERROR"), remark="one spectrum; its name is in HDU 0"),
     ),
     FILES,
 )

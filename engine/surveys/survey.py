@@ -2,13 +2,28 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import pyarrow as pa
 
 from engine.columns import bytes_of, spectra_columns
 from engine.spec import SurveySpec
 from engine.types import Arm, Column, Shard, Spectrograph, Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a spectrum lies in its file: HDUs by name, or by number from 0 as text; the rest in words.
+
+    No HDUs where the file is no FITS, or each file has its own.
+    """
+
+    hdus: tuple[str, ...] = ()
+    remark: str = ""
+
+
+PlaceOf: TypeAlias = Callable[[str, int, str], Place]
+"""The place of a row, by its file, its number there and what survey.spectra says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +40,8 @@ class Facts:
     arms: tuple[Arm, ...]
     frame: Literal["observed", "rest"]
     medium: Literal["vacuum", "air"]
+    place: Place | PlaceOf
+    """Where in a file a row's ids and arrays lie, for people who look at it there; see `place_of`."""
     follows: frozenset[Literal["rv", "spectra", "table"]] = frozenset()
     """Which of these keys of [survey] its readers follow; the plan refuses the others (`keys.py`)."""
     fills: frozenset[str] = frozenset()
@@ -36,6 +53,10 @@ class Facts:
     def columns(self) -> tuple[Column, ...]:
         """Every column of a batch of spectra."""
         return spectra_columns(self.keys, self.arms)
+
+    def place_of(self, file: str, row: int, spectra: str = "coadds") -> Place:
+        """Where a row lies in its file, which is named by its path; `spectra` is that of [survey]."""
+        return self.place if isinstance(self.place, Place) else self.place(file, row, spectra)
 
     def stars(self, spectra: pa.Table) -> list[str]:
         """What tells stars apart, the same for every spectrum of one: the Gaia id, else the survey's own."""

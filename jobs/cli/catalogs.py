@@ -66,6 +66,10 @@ def compare(
         list[str] | None,
         typer.Option("--column", metavar="OURS=THEIRS", help="What OTHER calls a label, or its error."),
     ] = None,
+    hdu: Annotated[
+        str | None,
+        typer.Option("--hdu", metavar="HDU", help="Which table of a FITS file, by name or number."),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="PNG", help="Draw the residuals to a file.")
     ] = None,
@@ -75,11 +79,14 @@ def compare(
     Bias, scatter, pulls and outliers of CATALOG minus OTHER, in bins of S/N, Teff and \\[Fe/H].
 
     Of OTHER the columns are found by their names: fe_h is FEH too, e_teff is TEFF_ERR.
+
+    Of a FITS file with several tables the one with the most labels and errors is taken, unless --hdu says
+    which; ids that it lacks come from its RVTAB, FIBERMAP or GAIA, if they have as many rows.
     """
     from catalogs.compare import Asked
     from jobs.compare import run_compare
 
-    asked = Asked(first=catalog, second=second, on=tuple(on or ()), columns=tuple(column or ()))
+    asked = Asked(first=catalog, second=second, on=tuple(on or ()), columns=tuple(column or ()), hdu=hdu)
     show_page(run_compare(asked, plot))
 
 

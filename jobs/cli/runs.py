@@ -52,8 +52,9 @@ def commit(spec: SpecPath, profile: ProfilePath = None) -> None:
 @commands.command(epilog="Example: abundant verify demo/catalogs/demo/1")
 def verify(catalog: CatalogPath) -> None:
     """Check a published catalog from disk alone: rows, keys, order, pixels, NULLs and checksums."""
+    from catalogs.remote import location
     from jobs.run import check
 
     with interruptible("nothing is known of the catalog"):
-        report = check(catalog)
+        report = check(location(catalog))
     say(f"Verified: {report.rows:,} rows of {catalog}")

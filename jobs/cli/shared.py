@@ -23,8 +23,9 @@ TrainingPath = Annotated[
 ProfilePath = Annotated[
     Path | None, typer.Option("--profile", metavar="FILE", help="Where and how fast; see cluster/profiles/.")
 ]
+# An address such as s3://bucket/prefix is no Path, which would drop a slash.
 CatalogPath = Annotated[
-    Path, typer.Argument(metavar="CATALOG", help="A published catalog: root/name/version.")
+    str, typer.Argument(metavar="CATALOG", help="A published catalog: root/name/version, or s3://….")
 ]
 
 

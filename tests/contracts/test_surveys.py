@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from astropy.io import fits
 
 from engine.columns import schema
 from engine.errors import PlanError, ShardError
@@ -71,6 +72,17 @@ def test_it_is_registered_under_its_name_and_described(survey: Survey) -> None:
     assert survey.title
     assert survey.reference
     assert survey.files
+
+
+def test_it_says_where_in_a_file_its_spectra_lie(
+    survey: Survey, spec: SurveySpec, shards: list[Shard]
+) -> None:
+    file = shards[0].members[0].path if shards[0].members else shards[0].path
+    place = survey.place_of(file, 0, spec.spectra)
+    assert place.hdus or place.remark
+    if place.hdus:
+        with fits.open(Path(spec.root) / file) as opened:
+            assert all(opened[int(hdu) if hdu.isdigit() else hdu] is not None for hdu in place.hdus)
 
 
 def test_its_columns_are_unique_and_described(survey: Survey) -> None:

@@ -2,17 +2,13 @@
 
 import subprocess
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import fitsio
-import pytest
 from astropy.io import fits
 
 from catalogs import open_catalog
-from engine.spec import SurveySpec
-from engine.surveys import SURVEYS, survey_of
-from jobs.trace import PLACES, trace
+from jobs.trace import trace
 from tests.flows.command import Abundant
 
 
@@ -21,14 +17,14 @@ def test_a_row_is_traced_to_the_file_hdu_and_row_that_hold_it(abundant: Abundant
     rows = opened.to_arrow().to_pylist()
     for row in rows:
         found = trace(row, opened.manifest)
-        assert found is not None and found.hdus[0] == "FIBERMAP"
+        assert found is not None and found.place.hdus[0] == "FIBERMAP"
         with fitsio.FITS(found.address) as file:
-            fibermap = file[found.hdus[0]][["TARGETID", "TARGET_RA"]][found.row]
+            fibermap = file[found.place.hdus[0]][["TARGETID", "TARGET_RA"]][found.row]
             assert int(fibermap["TARGETID"]) == row["targetid"]
             if row["ra"] is not None:
                 assert float(fibermap["TARGET_RA"]) == row["ra"]
     with fitsio.FITS(found.address) as file:
-        assert all(file[name].get_dims()[0] > found.row for name in found.hdus[1:])
+        assert all(file[name].get_dims()[0] > found.row for name in found.place.hdus[1:])
     said = abundant("explain", catalog, rows[-1]["targetid"])
     manifest = opened.manifest
     assert said.code == 0 and "plan" in manifest
@@ -40,19 +36,6 @@ def test_a_row_is_traced_to_the_file_hdu_and_row_that_hold_it(abundant: Abundant
     assert "random, desi_mlp_4" in lines["bundle"] and manifest["plan"]["bundle_sha256"] in said.out
     assert "draws 6" in lines["spec"] and "plan.spec in manifest.json" in lines["spec"]
     assert f"Abundant {manifest['plan']['versions']['abundant']}" in lines["code"]
-
-
-@pytest.mark.parametrize("name", SURVEYS)
-def test_every_survey_says_in_which_hdus_its_spectra_are(
-    simulated: Callable[[str], SurveySpec], name: str
-) -> None:
-    spec = simulated(name)
-    shard = next(shard for shard in survey_of(spec).list_shards(spec) if shard.rows)
-    hdus, remark = PLACES[name](shard.path, 0, {"survey": {"spectra": spec.spectra}})
-    assert hdus or remark
-    if hdus:
-        with fits.open(Path(spec.root) / shard.path) as file:
-            assert all(file[int(hdu) if hdu.isdigit() else hdu] is not None for hdu in hdus)
 
 
 def test_export_writes_each_form(abundant: Abundant, catalog: Path, tmp_path: Path) -> None:

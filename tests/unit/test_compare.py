@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -272,6 +273,99 @@ def test_a_damaged_catalog_is_said_to_be_damaged(path: Path, frame: pd.DataFrame
     for asked in (Asked(first=broken, second=table), Asked(first=path, second=broken), Asked(first=broken)):
         with pytest.raises(VerifyError, match=f"is damaged: .*{victim.name}"):
             report_of(asked)
+
+
+def mwsall(frame: pd.DataFrame, out: Path, **change: Any) -> Path:
+    """As DESI has it: RVTAB, SPTAB (here without any id), FIBERMAP, SCORES, GAIA, all row by row."""
+    ids = {"TARGETID": frame["targetid"].to_numpy(np.int64)}
+    words = {key.upper(): frame[key].to_numpy(str).astype("S8") for key in ("survey", "program")}
+    healpix = {"HEALPIX": frame["healpix"].to_numpy(np.int64)}
+    zero = np.zeros(len(frame))
+    wrong = {"TEFF": frame["TEFF"].to_numpy(float) + 1, "TEFF_ERR": zero + 9}
+    labels = {name: frame[name].to_numpy(np.float64) for name in ("TEFF", "TEFF_ERR", "FEH")}
+    tables: dict[str, dict[str, Any]] = {
+        "RVTAB": {"VRAD": zero, **wrong, **ids, **healpix, **words},
+        "SPTAB": {"SUCCESS": zero > 1, **labels, "COVAR": np.zeros((len(frame), 25))},
+        "FIBERMAP": {**ids, "OBJTYPE": np.array(["TGT"] * len(frame))},
+        "SCORES": ids,
+        "GAIA": {"SOURCE_ID": frame["gaia_source_id"].fillna(0).to_numpy(np.int64)},
+    }
+    made = [fits.table_to_hdu(Table(columns | change.get(name, {}))) for name, columns in tables.items()]
+    for name, hdu in zip(tables, made, strict=True):
+        hdu.name = name
+    fits.HDUList([fits.PrimaryHDU(), *made, fits.ImageHDU(np.zeros(4), name="IMAGE")]).writeto(out)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("hdu", "ending", "on"),
+    [
+        (None, "fits", ()),
+        ("SPTAB", "fits", ("targetid",)),
+        ("2", "fits.gz", ("gaia_source_id=SOURCE_ID",)),
+        ("sptab", "fits.gz", ()),
+    ],
+)
+def test_labels_come_from_the_hdu_and_ids_from_those_beside_it(
+    path: Path, frame: pd.DataFrame, tmp_path: Path, hdu: str | None, ending: str, on: tuple[str, ...]
+) -> None:
+    known = frame[frame["gaia_source_id"].notna()] if on[:1] == ("gaia_source_id=SOURCE_ID",) else frame
+    report = report_of(Asked(first=path, second=mwsall(known, tmp_path / f"m.{ending}"), on=on, hdu=hdu))
+    assert report.second == f"m.{ending}[SPTAB]"
+    assert [(one.name, one.theirs) for one in report.labels] == [("teff", "TEFF"), ("fe_h", "FEH")]
+    for label in report.labels:
+        check(label.bins[0], expected(known, label.name))
+
+
+def test_an_hdu_that_is_asked_for_is_taken_and_ids_of_other_rows_are_not(
+    path: Path, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    table = mwsall(frame, tmp_path / "m.fits")
+    teff = report_of(Asked(first=path, second=table, hdu="RVTAB")).labels
+    assert [one.name for one in teff] == ["teff"]
+    assert teff[0].bins[0].bias == pytest.approx(expected(frame, "teff")["d"].mean() - 1, abs=1e-3)
+    # As in the published files: without errors of its own a table is second to one that has them.
+    more = {"FEH": frame["FEH"].to_numpy(float), "FEH_ERR": np.ones(len(frame))}
+    rich = mwsall(frame, tmp_path / "real.fits", RVTAB=more)
+    assert report_of(Asked(first=path, second=rich)).second == "real.fits[RVTAB]"
+    other = mwsall(frame, tmp_path / "o.fits", SPTAB={"TARGETID": np.arange(len(frame))})
+    short = fits.open(mwsall(frame, tmp_path / "long.fits"))
+    for name in ("RVTAB", "FIBERMAP"):
+        short[name].data = short[name].data[1:]
+    short.writeto(tmp_path / "short.fits")
+    wrong: list[tuple[str, Asked]] = [
+        ("rows of RVTAB are not those of SPTAB: .*TARGETID differ", Asked(first=path, second=other)),
+        ("no common id: .*lacks survey", Asked(first=path, second=tmp_path / "short.fits", hdu="SPTAB")),
+        ("--hdu STARS: .*tables are 1 RVTAB, 2 SPTAB, 3 F", Asked(first=path, second=table, hdu="STARS")),
+        ("--hdu 6: .*no such table", Asked(first=path, second=table, hdu="6")),
+        ("--hdu IMAGE: .*no such table", Asked(first=path, second=table, hdu="IMAGE")),
+        (
+            "--hdu 1: .*b.csv is no FITS file",
+            Asked(first=path, second=as_csv(frame, tmp_path / "b.csv"), hdu="1"),
+        ),
+        ("--hdu 1: .*is a catalog", Asked(first=path, second=path, hdu="1")),
+        ("--hdu is about a second catalog", Asked(first=path, hdu="1")),
+    ]
+    for said, asked in wrong:
+        with pytest.raises(InputError, match=said):
+            report_of(asked)
+
+
+def test_a_broken_archive_is_said_to_be_one(path: Path, frame: pd.DataFrame, tmp_path: Path) -> None:
+    whole = mwsall(frame, tmp_path / "m.fits.gz").read_bytes()
+    for name, content in (("half", whole[: len(whole) // 2]), ("noise", whole[:20] + b"x" * 900)):
+        (tmp_path / f"{name}.fits.gz").write_bytes(content)
+        with pytest.raises(InputError, match=rf"{name}\.fits\.gz cannot be unpacked"):
+            report_of(Asked(first=path, second=tmp_path / f"{name}.fits.gz"))
+
+
+@pytest.mark.realdata
+def test_a_real_packed_table_is_read(realdata: Path, tmp_path: Path) -> None:
+    from catalogs.compare.tables import table_of
+
+    real = realdata / "labels" / "APOGEE-allStar-v603-Hipparcos.fits.gz"
+    found = table_of(real, {"teff": "teff", "fe_h": "fe_h"}, None, tmp_path)
+    assert found.fits is not None and {"TEFF", "FE_H"} <= {*found.columns}
 
 
 def test_names_are_found_in_other_spellings() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
 from astropy.table import Table
 
 import catalogs
@@ -52,9 +53,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_tables(rows: pd.DataFrame, root: Path) -> None:
     """mwsall.fits, gspspec.csv and gaia.parquet: the same stars as others see them."""
     label = {"TEFF": rows["teff"] + 20, "TEFF_ERR": 40.0, "LOGG": rows["logg"], "FEH": rows["fe_h"] - 0.02}
-    ours = {"TARGETID": rows["targetid"].to_numpy()}
+    ours = {"TARGETID": rows["targetid"].to_numpy(), "HEALPIX": rows["healpix"].to_numpy(np.int64)}
+    ours |= {key.upper(): rows[key].to_numpy(str) for key in ("survey", "program")}
     columns = {name: np.broadcast_to(values, len(rows)).astype(float) for name, values in label.items()}
-    Table(ours | columns).write(root / "mwsall.fits")
+    of_ferre = {name: values for name, values in columns.items() if name != "TEFF_ERR"}
+    tables = {"RVTAB": ours | columns, "SPTAB": {"TARGETID": ours["TARGETID"]} | of_ferre}
+    hdus = [fits.BinTableHDU(Table(found), name=name) for name, found in tables.items()]
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(root / "mwsall.fits")
     spectra = open_catalog(root / "stars" / "v1").to_pandas(["gaia_source_id", "fe_h"]).dropna()
     gspspec = {"source_id": spectra["gaia_source_id"], "mh": spectra["fe_h"] + 0.1, "mh_err": 0.05}
     pd.DataFrame(gspspec).to_csv(root / "gspspec.csv", index=False)

@@ -2,14 +2,14 @@
 
 from engine.spec import SurveySpec
 from engine.surveys.apogee.layout import ARMS, CHIPS, KEYS, VISIT_KEYS
-from engine.surveys.apogee.mwm import count_mwm, read_mwm
+from engine.surveys.apogee.mwm import TABLES, count_mwm, read_mwm
 from engine.surveys.apogee.names import ANY_STAR_FILE, VISIT_FILE, base_name, star_of, visit_of
 from engine.surveys.apogee.star import count_aspcap, count_star, read_aspcap, read_star
 from engine.surveys.apogee.visit import read_visit
 from engine.surveys.assemble import Found
 from engine.surveys.star_files import Files, with_files
 from engine.surveys.store import Store
-from engine.surveys.survey import Facts
+from engine.surveys.survey import Facts, Place
 
 # By the kind of file that a name begins with: how to count its spectra, and how to read them.
 KINDS = {
@@ -35,6 +35,19 @@ def _kind(name: str) -> str:
     return base_name(name).partition("-")[0]
 
 
+def place(file: str, row: int, spectra: str) -> Place:
+    """Where a spectrum lies, which each kind of file has in its own way."""
+    kind = _kind(file)
+    if kind.startswith("mwm"):
+        return Place(hdus=TABLES, remark="rows counted through both")
+    if kind == "aspcapStar":
+        return Place(hdus=("1", "2"), remark="one spectrum")
+    if spectra == "visits":
+        what = f"two coadds come first: row {row + 2}; a star of one visit has a vector"
+        return Place(hdus=("1", "2", "3"), remark=what)
+    return Place(hdus=("1", "2", "3"), remark="the coadd, row 0 of each")
+
+
 APOGEE = with_files(
     Facts(
         name="apogee",
@@ -51,6 +64,7 @@ APOGEE = with_files(
         arms=ARMS,
         frame="rest",
         medium="vacuum",
+        place=place,
         follows=frozenset({"spectra"}),
     ),
     Files(
@@ -73,6 +87,7 @@ APOGEE_VISIT = with_files(
         arms=CHIPS,
         frame="observed",
         medium="vacuum",
+        place=Place(hdus=("1", "2", "3", "4"), remark="flux, errors, mask, wavelengths; a row for each chip"),
     ),
     Files(
         pattern=VISIT_FILE,

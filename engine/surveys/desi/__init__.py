@@ -1,8 +1,8 @@
 """DESI: coadded or single spectra of the three cameras, by HEALPix pixel or by tile."""
 
-from engine.surveys.desi.layout import ARMS, KEYS
+from engine.surveys.desi.layout import ARMS, IMAGES, KEYS
 from engine.surveys.desi.reader import list_shards, read, read_ids
-from engine.surveys.survey import Survey
+from engine.surveys.survey import Place, Survey
 
 DESI = Survey(
     name="desi",
@@ -14,6 +14,9 @@ DESI = Survey(
     star_key="targetid",
     frame="observed",
     medium="vacuum",
+    place=Place(
+        hdus=("FIBERMAP", *dict.fromkeys(hdu for hdu, _ in IMAGES.values())), remark="this row of each"
+    ),
     follows=frozenset({"rv"}),
     fills=frozenset({"phot_g_mean_mag", "phot_bp_mean_mag", "phot_rp_mean_mag", "parallax", "ebv"}),
     list_shards=list_shards,

@@ -11,7 +11,7 @@ from astropy import units as u
 from engine.surveys.gaia.sources import SOURCE_ID, from_name, tables_without, usual_names
 from engine.surveys.gaia.spectra import Product, count_spectra, read_spectra
 from engine.surveys.star_files import Files, with_files
-from engine.surveys.survey import Facts
+from engine.surveys.survey import Facts, Place
 from engine.types import Arm, Grid
 
 RVS = Product(
@@ -32,6 +32,7 @@ GAIA_RVS = with_files(
         arms=(Arm(name=RVS.arm, grid=RVS.grid),),
         frame="rest",
         medium="vacuum",
+        place=Place(remark="its one table"),
     ),
     Files(
         pattern=tables_without("xp_?continuous", "xp_?sampled"),

@@ -25,7 +25,7 @@ from engine.surveys.gaia.sources import (
 from engine.surveys.gaia.tables import opened, read_columns, require
 from engine.surveys.star_files import Files, with_files
 from engine.surveys.store import Store
-from engine.surveys.survey import Facts
+from engine.surveys.survey import Facts, Place
 from engine.types import Arm, Basis
 
 NEEDED: dict[str, Kind] = {
@@ -85,6 +85,7 @@ GAIA_XP = with_files(
         arms=tuple(Arm(name=band, grid=Basis(pixels=COEFFICIENTS)) for band in BANDS),
         frame="rest",
         medium="vacuum",
+        place=Place(remark="its one table"),
     ),
     Files(
         pattern=tables_without("xp_?sampled", "rvs"),

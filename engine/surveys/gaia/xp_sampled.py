@@ -25,7 +25,7 @@ from engine.surveys.gaia.spectra import Product, sources_in, spectra_of
 from engine.surveys.gaia.tables import opened
 from engine.surveys.star_files import Files, with_files
 from engine.surveys.store import Store
-from engine.surveys.survey import Facts
+from engine.surveys.survey import Facts, Place
 from engine.types import Arm, Grid
 
 XP_SAMPLED = Product(
@@ -71,6 +71,7 @@ GAIA_XP_SAMPLED = with_files(
         arms=(Arm(name=XP_SAMPLED.arm, grid=XP_SAMPLED.grid),),
         frame="rest",
         medium="vacuum",
+        place=Place(remark="its one table"),
     ),
     Files(
         pattern=tables_without("rvs"),

@@ -13,7 +13,7 @@ import pyarrow as pa
 from engine.errors import PlanError
 from engine.spec import SurveySpec, TableColumns
 from engine.surveys.star_files import Files, with_files
-from engine.surveys.survey import Facts, Survey
+from engine.surveys.survey import Facts, Place, Survey
 from engine.surveys.table.files import ENDINGS, count
 from engine.surveys.table.reader import read
 from engine.types import Arm, Column, Grid, Waves
@@ -88,6 +88,7 @@ FACTS = Facts(
     arms=(),
     frame="rest",
     medium="vacuum",
+    place=Place(remark="its one table"),
     follows=frozenset({"table"}),
     configure=configure,
 )
