@@ -253,8 +253,13 @@ def check_the_rest_is_tried(place: Path) -> None:
 
 def test_a_search_that_is_interrupted_goes_on_with_the_trials_that_are_left(tmp_path: Path) -> None:
     """Tune would take Ctrl-C for the end of the search."""
-    with pytest.raises(KeyboardInterrupt):
-        search_on(tmp_path, 1, stop_at=1)
+    # A shell's background job, which these tests may be, is deaf to Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            search_on(tmp_path, 1, stop_at=1)
+    finally:
+        signal.signal(signal.SIGINT, before)
     check_the_rest_is_tried(tmp_path)
 
 
