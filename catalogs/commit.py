@@ -126,14 +126,14 @@ def _build(job: _Job) -> None:
     _verify(job, left)
     for part in left:
         job.work.on_step("publish", 0, 1)
-        _publish(part.layout)
+        publish(part.layout)
         job.work.on_step("publish", 1, 1)
 
 
 def _assemble(job: _Job, part: Part, plan: PixelPlan, splits: Sequence[Split]) -> None:
     """One catalog, whole, in its hidden folder."""
     target = _target(part, job.product, plan)
-    partitions = _partitions(job, part, plan, splits)
+    partitions = _partitions(job, part, target, plan, splits)
     job.work.on_step("describe", 0, 1)
     write_derived(part.layout.partial, plan, target.schema)
     write_manifest(
@@ -205,9 +205,11 @@ def _target(part: Part, product: Product, plan: PixelPlan) -> Target:
     )
 
 
-def _partitions(job: _Job, part: Part, plan: PixelPlan, splits: Sequence[Split]) -> tuple[Partition, ...]:
+def _partitions(
+    job: _Job, part: Part, target: Target, plan: PixelPlan, splits: Sequence[Split]
+) -> tuple[Partition, ...]:
     """One catalog's partitions, in the order of the sky."""
-    step = partial(reduce, target=_target(part, job.product, plan))
+    step = partial(reduce, target=target)
     anew = [one for one in parts(plan.pixels, splits) if one.pixel.path not in plan.whole]
     taken = () if job.takeover is None else job.takeover.over(part, plan)
     partitions = _account(chain(taken, job.work.each("reduce", step, anew)), plan)
@@ -230,11 +232,6 @@ def _account(made: Iterable[Partition], plan: PixelPlan) -> tuple[Partition, ...
     if rows != plan.tally.rows:
         raise CommitError(f"{plan.tally.rows} rows were staged but {rows} are in partitions: this is a bug")
     return partitions
-
-
-def _publish(layout: Layout) -> None:
-    """Give the finished catalog its place; PlanError when another plan's came first."""
-    publish(layout)
 
 
 def _tidy(layout: Layout) -> None:

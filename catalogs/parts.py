@@ -25,6 +25,7 @@ def upload(call: Call, asked: Asked, key: str, content: bytes) -> None:
     try:
         _send(call, asked, key, number, content)
     except BaseException:
+        # Whatever it was, Ctrl-C too: parts that are left behind are paid for. It is raised again.
         asked(lambda: call("abort_multipart_upload", Key=key, UploadId=number))
         raise
 

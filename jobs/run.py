@@ -55,21 +55,19 @@ def layout_of(plan: Plan) -> Layout:
     )
 
 
-def checked_layout(plan: Plan) -> Layout:
-    """Where a plan is staged and published; PlanError when nothing could be written or published there.
+def checked(plan: Plan) -> tuple[Layout, Followed | None]:
+    """Where a plan is staged and published, and what it follows; PlanError when nothing can be written there.
 
     So too when the version that the catalog follows is not there, or would have had other labels.
     """
     layout = layout_of(plan)
     check_place(layout)
-    following(plan, layout)
-    return layout
+    return layout, following(plan, layout)
 
 
 def run(plan: Plan, profile: Profile) -> RunReport:
     """Execute what is left of a plan, and commit it, which verifies; a catalog of old is verified again."""
-    layout = checked_layout(plan)
-    followed = following(plan, layout)
+    layout, followed = checked(plan)
     startup, rate = float("nan"), float("nan")
     if all_published(layout):
         committed = _commit(plan, layout, LOCAL)
@@ -147,10 +145,9 @@ def _follow(receipts: Iterable[Receipt], tasks: int, lease: Lease) -> tuple[floa
 
 def commit_run(plan: Plan, profile: Profile = LOCAL) -> CommitReport:
     """Publish a plan's staged labels; in this process, if the profile does not say otherwise."""
-    layout = checked_layout(plan)
+    layout, followed = checked(plan)
     if all_published(layout):
         return _commit(plan, layout, profile)
-    followed = following(plan, layout)
     with driving(layout) as lease:
         begun = any(is_published(part) for part in layout.parts)
         if not begun and (touched := _touched(_anew(plan, followed), Stage(layout))):

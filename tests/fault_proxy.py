@@ -52,74 +52,70 @@ class Proxy:
         return fault
 
 
-def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+class _Handler(BaseHTTPRequestHandler):
+    proxy: Proxy
+    protocol_version = "HTTP/1.1"
 
-        def handle_one_request(self) -> None:
-            try:
-                super().handle_one_request()
-            except OSError:
-                self.close_connection = True
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            """Nobody reads it."""
-
-        def pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            fault = proxy.next_fault()
-            if fault == "slow down":
-                return self.answer(503, [("Content-Type", "application/xml")], BUSY)
-            if fault == "reset":
-                return self.reset()
-            if fault == "late":
-                time.sleep(LATE_S)
-            answer, content = self.ask(body)
-            if fault == "lost":
-                return self.reset()
-            headers = [(k, v) for k, v in answer.getheaders() if k.lower() not in OWN]
-            return self.answer(answer.status, headers, content, half=fault == "cut")
-
-        def ask(self, body: bytes) -> tuple[HTTPResponse, bytes]:
-            kept = {k: v for k, v in self.headers.items() if k.lower() not in (*OWN, *proxy.drop)}
-            connection = HTTPConnection(urlsplit(proxy.upstream).netloc, timeout=60)
-            try:
-                connection.request(self.command, self.path, body or None, kept)
-                answer = connection.getresponse()
-                return answer, answer.read()
-            finally:
-                connection.close()
-
-        def answer(
-            self, status: int, headers: list[tuple[str, str]], content: bytes, half: bool = False
-        ) -> None:
-            self.send_response_only(status)
-            for name, value in headers:
-                if name.lower() != "content-length" or self.command == "HEAD":
-                    self.send_header(name, value)
-            if self.command != "HEAD":
-                self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content[: len(content) // 2] if half else content)
-            self.close_connection = half
-
-        def reset(self) -> None:
-            """Close at once: with SO_LINGER 0 the other side sees a reset, not an end."""
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except OSError:
             self.close_connection = True
-            self.connection.close()
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Nobody reads it."""
 
-    return Handler
+    def pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        fault = self.proxy.next_fault()
+        if fault == "slow down":
+            return self.answer(503, [("Content-Type", "application/xml")], BUSY)
+        if fault == "reset":
+            return self.reset()
+        if fault == "late":
+            time.sleep(LATE_S)
+        answer, content = self.ask(body)
+        if fault == "lost":
+            return self.reset()
+        headers = [(k, v) for k, v in answer.getheaders() if k.lower() not in OWN]
+        return self.answer(answer.status, headers, content, half=fault == "cut")
+
+    def ask(self, body: bytes) -> tuple[HTTPResponse, bytes]:
+        kept = {k: v for k, v in self.headers.items() if k.lower() not in (*OWN, *self.proxy.drop)}
+        connection = HTTPConnection(urlsplit(self.proxy.upstream).netloc, timeout=60)
+        try:
+            connection.request(self.command, self.path, body or None, kept)
+            answer = connection.getresponse()
+            return answer, answer.read()
+        finally:
+            connection.close()
+
+    def answer(self, status: int, headers: list[tuple[str, str]], content: bytes, half: bool = False) -> None:
+        self.send_response_only(status)
+        for name, value in headers:
+            if name.lower() != "content-length" or self.command == "HEAD":
+                self.send_header(name, value)
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content[: len(content) // 2] if half else content)
+        self.close_connection = half
+
+    def reset(self) -> None:
+        """Close at once: with SO_LINGER 0 the other side sees a reset, not an end."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        self.connection.close()
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on
 
 
 @contextmanager
 def between(upstream: str, **options: object) -> Iterator[Proxy]:
     """A proxy to the server at an address, on a free port of loopback; stopped at the end."""
     proxy = Proxy(upstream, **options)
-    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(proxy))
+    http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"proxy": proxy}))
     http.daemon_threads = True
     proxy.address = f"http://127.0.0.1:{http.server_port}"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

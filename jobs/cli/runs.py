@@ -16,11 +16,11 @@ def plan(spec: SpecPath) -> None:
     """Check everything that can be checked, and show what a run would do. Nothing runs."""
     from engine.plan import make_plan
     from jobs import show
-    from jobs.run import checked_layout
+    from jobs.run import checked
 
     with interruptible("nothing ran"):
         found = make_plan(load(spec, RunSpec))
-        checked_layout(found)
+        checked(found)
         show_page(show.plan(found))
 
 

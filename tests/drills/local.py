@@ -2,7 +2,7 @@
 
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,17 +67,27 @@ def drill(scene: Scene, usual: Undisturbed, seed: int, number: int) -> Outcome:
     dice = random.Random(f"{seed}-{number}")
     folder = scene.folder / f"drill-{seed}-{number}"
     shutil.rmtree(folder, ignore_errors=True)
-    met = list[str]()
-    for death in [*(_drawn(dice, usual) for _ in range(dice.randint(1, DEATHS))), None]:
-        end = attempt(scene, folder, death)
-        if end.code == 0:
-            break
-        assert death is not None and end.code == KILLED, (folder / "log").read_text()
-        met.append(f"{death.kind} {death.at:.4g}")
+    deaths = [_drawn(dice, usual) for _ in range(dice.randint(1, DEATHS))]
+    met = killed_until_done(deaths, lambda death: attempt(scene, folder, death), folder / "log")
     found = judge(folder / "catalogs", usual, "local", number, met)
     if found.is_sound:
         shutil.rmtree(folder)
     return found
+
+
+def killed_until_done(deaths: Sequence[Death], again: Callable[[Death | None], End], log: Path) -> list[str]:
+    """The same command again and again, each time with the next death; which of them were met.
+
+    AssertionError, with the log, where a job ends otherwise than by its death or done.
+    """
+    met = list[str]()
+    for death in [*deaths, None]:
+        end = again(death)
+        if end.code == 0:
+            break
+        assert death is not None and end.code == KILLED, log.read_text()
+        met.append(f"{death.kind} {death.at:.4g}")
+    return met
 
 
 def attempt(scene: Scene, folder: Path, death: Death | None) -> End:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.drills.death import Death
 from tests.drills.forked import End, run_forked
-from tests.drills.local import DEATHS, KILLED, Outcome, Undisturbed, judge, keys, prints
+from tests.drills.local import DEATHS, Outcome, Undisturbed, judge, keys, killed_until_done, prints
 from tests.drills.s3 import BUCKET
 from tests.drills.scene import Scene
 from tests.s3_server import objects
@@ -66,13 +66,8 @@ def drill(scene: Scene, store: Store, usual: Undisturbed, seed: int, number: int
     dice = random.Random(f"s3-{seed}-{number}")
     folder = scene.folder / f"s3-{seed}-{number}"
     shutil.rmtree(folder, ignore_errors=True)
-    met = list[str]()
-    for death in [*(_drawn(dice, usual) for _ in range(dice.randint(1, DEATHS))), None]:
-        end = attempt(scene, store, folder, death)
-        if end.code == 0:
-            break
-        assert death is not None and end.code == KILLED, (folder / "log").read_text()
-        met.append(f"{death.kind} {death.at:.4g}")
+    deaths = [_drawn(dice, usual) for _ in range(dice.randint(1, DEATHS))]
+    met = killed_until_done(deaths, lambda death: attempt(scene, store, folder, death), folder / "log")
     found = judge(brought(store, folder), usual, "s3", number, met)
     if found.is_sound:
         shutil.rmtree(folder)

@@ -142,7 +142,7 @@ def test_without_a_side_there_is_none_and_the_labels_are_the_same(
 
 def interrupted(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that dies when the main catalog is published and the side catalog is not."""
-    real, calls = catalogs.commit._publish, iter(range(9))
+    real, calls = catalogs.commit.publish, iter(range(9))
 
     def dies(*args: Any) -> None:
         if next(calls):
@@ -150,7 +150,7 @@ def interrupted(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
         real(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(catalogs.commit, "_publish", dies)
+        patch.setattr(catalogs.commit, "publish", dies)
         with pytest.raises(Crash):
             run(plan, LOCAL)
     main = layout_of(plan).catalog

@@ -1,6 +1,6 @@
 """Fixtures that several unit tests share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache as once
 from pathlib import Path
 
@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from catalogs.layout import Layout
+from tests.s3_server import Server, running
 from tests.unit.catalog_commits import undisturbed
 from tests.unit.label_tables import COLUMNS, STARS, write_csv
+from tests.unit.remotes import Shelf, shelf
 from tests.unit.simulated import Tree, simulate
 from tests.unit.simulated_surveys import Seen, simulate_and_read
 
@@ -57,3 +59,20 @@ def labels(tmp_path: Path) -> Callable[[str], Path]:
         return write_csv(tmp_path / f"{model}.csv", columns, values, ids)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """An object store, of which every request is counted."""
+    with running() as started:
+        yield started
+
+
+@pytest.fixture
+def here(server: Server, monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    """An empty bucket of that store, which behaves; nobody waits long before trying again."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setattr("engine.surveys.store.client.FIRST_PAUSE_S", 0.001)
+    server.reset()
+    return shelf(server)

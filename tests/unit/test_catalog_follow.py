@@ -244,7 +244,7 @@ def test_a_side_catalog_follows_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     where = second(one)
     change = Change({name: with_side(rows) for name, rows in ALL.new.items()}, ALL.kept)
     if dies:
-        calls, real = iter(range(9)), catalogs.commit._publish
+        calls, real = iter(range(9)), catalogs.commit.publish
 
         def between(*given: Any) -> None:
             if next(calls) == 1:
@@ -252,7 +252,7 @@ def test_a_side_catalog_follows_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             real(*given)
 
         with monkeypatch.context() as patch, pytest.raises(Crash):
-            patch.setattr(catalogs.commit, "_publish", between)
+            patch.setattr(catalogs.commit, "publish", between)
             follow(where, change, product=WIDER)
         shutil.rmtree(where.scratch)
     follow(where, change, product=WIDER)

@@ -1,6 +1,5 @@
 """A version that follows another in an object store: what did not change is copied inside the server."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,28 +8,12 @@ import pytest
 from catalogs import verify
 from catalogs.files import remove
 from catalogs.remote import Remote
-from engine.surveys.store import client
-from tests.s3_server import Server, running
 from tests.unit.catalog_commits import Crash
 from tests.unit.followed import CHANGES, PRODUCT, first, follow, second
-from tests.unit.remotes import Shelf, shelf
+from tests.unit.remotes import Shelf
 
 CHANGE = CHANGES["replace"]
 FEW = replace(PRODUCT, target_bytes=20_000)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
-
-
-@pytest.fixture
-def here(server: Server, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setattr(client, "FIRST_PAUSE_S", 0.001)
-    return shelf(server)
 
 
 def test_it_is_that_of_a_folder_and_untouched_partitions_never_leave_the_server(

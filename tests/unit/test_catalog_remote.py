@@ -25,7 +25,7 @@ from catalogs.stage import Stage, receipts
 from engine.errors import CommitError, InputError, PlanError, RunError, StagingError, VerifyError
 from engine.surveys.store import client
 from tests.fault_proxy import between
-from tests.s3_server import Server, running
+from tests.s3_server import Server
 from tests.unit.catalog_commits import Crash, crashing
 from tests.unit.catalog_rows import layout, publish, staged, stars, task, tasks
 from tests.unit.remotes import Shelf, shelf
@@ -35,21 +35,11 @@ NAMES = tuple(TASKS)
 BYTES = 120_000
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
-
-
 @pytest.fixture
-def here(server: Server, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setattr(client, "FIRST_PAUSE_S", 0.001)
+def here(here: Shelf, monkeypatch: pytest.MonkeyPatch) -> Shelf:
     monkeypatch.setattr("catalogs.groups.GROUP_FILES", 2)
     monkeypatch.setattr(generations, "CHECK_S", 0.0)
-    server.reset()
-    return shelf(server)
+    return here
 
 
 @pytest.fixture(scope="module")

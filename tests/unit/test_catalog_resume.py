@@ -39,7 +39,7 @@ def test_a_crash_in_any_map_is_resumed_to_the_same_bytes(
         "write_manifest",
         "write_properties",
         "verify_one",
-        "_publish",
+        "publish",
     ],
 )
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -58,7 +58,7 @@ def test_a_crash_between_steps_is_resumed_to_the_same_bytes(
     monkeypatch.setattr(catalogs.commit, function, dies)
     with pytest.raises(Crash):
         publish(where, NAMES)
-    assert where.catalog.exists() == (function == "_publish" and when == "after")
+    assert where.catalog.exists() == (function == "publish" and when == "after")
     monkeypatch.undo()
     publish(where, NAMES)
     assert published_bytes(where) == published_bytes(reference)

@@ -144,7 +144,7 @@ def test_a_wide_side_makes_smaller_partitions_of_both(tmp_path: Path) -> None:
     assert np.median([file.stat().st_size for file in side.files]) < 110_000
 
 
-TWICE = ("write_derived", "write_manifest", "write_properties", "verify_one", "_publish")
+TWICE = ("write_derived", "write_manifest", "write_properties", "verify_one", "publish")
 CRASHES = [
     # The sky is cut once, for both.
     ("align", 1, "after"),
@@ -179,7 +179,7 @@ def test_a_crash_anywhere_is_resumed_to_the_same_bytes(
         with pytest.raises(Crash):
             publish(where)
     published = [part.catalog.exists() for part in where.parts]
-    last = function == "_publish"
+    last = function == "publish"
     assert published == [last, last and (call, when) == (2, "after")]
     assert where.scratch.exists()
     publish(where)
@@ -208,7 +208,7 @@ def between(root: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     where = place(root)
     staged(where, SIDE_TASKS)
     with monkeypatch.context() as patch:
-        patch.setattr(catalogs.commit, "_publish", dying("_publish", 2, "before"))
+        patch.setattr(catalogs.commit, "publish", dying("publish", 2, "before"))
         with pytest.raises(Crash):
             publish(where)
     return where

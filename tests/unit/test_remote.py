@@ -2,7 +2,6 @@
 
 import hashlib
 import pickle
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,25 +14,8 @@ from catalogs.generations import honours_absence
 from catalogs.layout import set_aside, sha256_file, sweep
 from catalogs.remote import Remote, location
 from engine.errors import PlanError
-from engine.surveys.store import client
 from tests.fault_proxy import between
-from tests.s3_server import Server, running
-from tests.unit.remotes import Shelf, shelf
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running() as started:
-        yield started
-
-
-@pytest.fixture
-def here(server: Server, monkeypatch: pytest.MonkeyPatch) -> Shelf:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setattr(client, "FIRST_PAUSE_S", 0.001)
-    server.reset()
-    return shelf(server)
+from tests.unit.remotes import Shelf
 
 
 def test_an_address_is_an_object_store_and_a_path_is_a_disk() -> None:
