@@ -1,8 +1,8 @@
 """A training on Ray: one network on several workers (Ray Train), or the members of an ensemble side by side.
 
-The training set goes to the object store once and every worker of a machine reads it there, in place. Ray
-Data's streams are not used: an epoch takes all stars in an order of its own, the plain loop's, so that one
-worker leaves the plain loop's weights; a stream would carry each epoch's copy through the same store.
+The workers of one network are fed by Ray Data (`ray_stream.py`) with the plain loop's batches, so that one
+worker leaves the plain loop's weights. A member of an ensemble, which trains alone, reads the whole set where
+it lies in the object store.
 
 Checkpoints are the plain loop's too, in the training's own folder, which all machines must share. Ray
 registers what a worker reports only when its controller polls, and a worker that is killed before that would
@@ -21,8 +21,9 @@ import ray.train
 import ray.train.torch
 import torch
 import torch.distributed as dist
+from ray.data import ExecutionOptions
 from ray.exceptions import RayError
-from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 from torch import Tensor
 from torch.nn import Module
@@ -30,7 +31,9 @@ from torch.nn import Module
 from engine import errors
 from engine.errors import InputError, RunError, UnexpectedNaN
 from engine.runtime.ray_data import connect, pool_size
+from engine.runtime.ray_stream import Streamed, streams, without_stars
 from engine.spec import Profile
+from engine.train.feed import Feed
 from engine.train.log import epochs_of
 from engine.train.loop import OnEpoch
 from engine.train.members import Learnt, Lesson, learn
@@ -38,7 +41,7 @@ from engine.train.state import Epoch
 
 # How often a training goes on after workers died, and how often the driver looks at its logs.
 RESTARTS, POLL_S = 5, 0.25
-SCRATCH = "ray"
+SCRATCH, STARS = "ray", "stars"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,21 +99,20 @@ def learn_on_ray(lesson: Lesson, on_epoch: OnEpoch, profile: Profile) -> list[Le
     connect(profile)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
     fit = pool_size(profile)
-    shared = ray.put(lesson)
     if lesson.settings.members > 1:
-        return _ensemble(shared, lesson, on_epoch, profile, fit)
-    workers = profile.actors or (fit if profile.gpus > 0 else 1)
-    return [_together(shared, lesson, on_epoch, profile, workers)]
+        return _ensemble(lesson, on_epoch, profile, fit)
+    return [_together(lesson, on_epoch, profile, profile.actors or (fit if profile.gpus > 0 else 1))]
 
 
-def _together(
-    shared: ray.ObjectRef, lesson: Lesson, on_epoch: OnEpoch, profile: Profile, workers: int
-) -> Learnt:
+def _together(lesson: Lesson, on_epoch: OnEpoch, profile: Profile, workers: int) -> Learnt:
     """One network on several workers."""
     gpus = {"GPU": profile.gpus} if profile.gpus > 0 else {}
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"lesson": shared, "threads": _threads(profile)},
+        train_loop_config={"lesson": ray.put(without_stars(lesson)), "threads": _threads(profile)},
+        datasets={STARS: streams(lesson, workers)},
+        # In the order of the batches, and each worker its own.
+        dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
         scaling_config=ScalingConfig(
             num_workers=workers,
             use_gpu=profile.gpus > 0,
@@ -142,14 +144,21 @@ def _work(config: dict[str, Any]) -> Outcome:
     """What each worker of a group does."""
     context = ray.train.get_context()
     joined = Joined(rank=context.get_world_rank(), workers=context.get_world_size())
-    return _outcome(ray.get(config["lesson"]), 0, config["threads"], joined, ray.train.torch.get_device())
+    lesson: Lesson = ray.get(config["lesson"])
+    device, shares = ray.train.torch.get_device(), ray.train.get_dataset_shard(STARS)
+    assert isinstance(device, torch.device)
+    assert shares is not None
+    torch.set_num_threads(config["threads"])
+    feed = Streamed(shares, lesson.train, device)
+    return _outcome(lesson, 0, joined, device, feed)
 
 
-def _outcome(lesson: Lesson, member: int, threads: int, joined: Joined, device: torch.device) -> Outcome:
+def _outcome(
+    lesson: Lesson, member: int, joined: Joined, device: torch.device, feed: Feed | None = None
+) -> Outcome:
     """Train; an error that all workers find at once comes back, another ends the group, which begins anew."""
-    torch.set_num_threads(threads)
     try:
-        found = learn(lesson, member, on_epoch=lambda _: None, together=joined, device=device)
+        found = learn(lesson, member, on_epoch=lambda _: None, together=joined, device=device, feed=feed)
     except (InputError, UnexpectedNaN) as error:
         return Outcome(error=(type(error).__name__, str(error)))
     except RunError as error:
@@ -200,10 +209,9 @@ def _followed(work: Callable[[], Any], tail: Tail) -> Any:
     return found[0]
 
 
-def _ensemble(
-    shared: ray.ObjectRef, lesson: Lesson, on_epoch: OnEpoch, profile: Profile, fit: int
-) -> list[Learnt]:
+def _ensemble(lesson: Lesson, on_epoch: OnEpoch, profile: Profile, fit: int) -> list[Learnt]:
     """The members, as many at a time as fit; one that dies is begun again where it was."""
+    shared = ray.put(lesson)
     task = ray.remote(_member).options(
         num_cpus=profile.cpus, num_gpus=profile.gpus or None, max_retries=RESTARTS
     )
@@ -233,5 +241,6 @@ def _gathered(reference: ray.ObjectRef) -> Learnt:
 
 def _member(lesson: Lesson, member: int, threads: int) -> Outcome:
     """What a worker does with one member of an ensemble."""
+    torch.set_num_threads(threads)
     device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-    return _outcome(lesson, member, threads, Joined(rank=0, workers=1), device)
+    return _outcome(lesson, member, Joined(rank=0, workers=1), device)

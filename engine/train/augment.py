@@ -12,9 +12,9 @@ from engine.train.tensors import Tensors
 LIGHT_KM_S = 299_792.458
 
 
-def augmented(stars: Tensors, rows: Tensor, settings: Training, generator: Generator) -> Tensor:
+def augmented(stars: Tensors, settings: Training, generator: Generator) -> Tensor:
     """The inputs of some stars, changed in the ways that the settings ask for; the same where for none."""
-    x_NI, sigma_NI = stars.x_NI[rows], stars.sigma_NI[rows]
+    x_NI, sigma_NI = stars.x_NI, stars.sigma_NI
     if settings.velocity_error > 0:
         x_NI = shifted(x_NI, sigma_NI, stars, settings.velocity_error, generator)
     if settings.noise > 0:

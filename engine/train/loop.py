@@ -1,6 +1,5 @@
 """One readable training loop in plain torch, the same on one machine and on several."""
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -15,12 +14,13 @@ from engine.draw import Network, Output
 from engine.errors import RunError, UnexpectedNaN
 from engine.train.augment import augmented
 from engine.train.checkpoint import Checkpoints
+from engine.train.feed import Feed, seed_of
 from engine.train.losses import Loss
 from engine.train.schedule import advance, is_better, is_over, optimiser_of, schedule_of
 from engine.train.spec import Training
 from engine.train.state import Epoch, State
 from engine.train.tensors import Tensors
-from engine.train.together import ALONE, Together, share
+from engine.train.together import ALONE, Together
 
 Penalty: TypeAlias = Callable[[Network], Tensor]
 OnEpoch: TypeAlias = Callable[[Epoch], None]
@@ -31,7 +31,7 @@ ROWS_AT_ONCE = 1024
 class Course:
     """What one network learns from, and how. `member` is its place in an ensemble."""
 
-    train: Tensors
+    train: Feed
     validation: Tensors
     settings: Training
     loss: Loss
@@ -39,9 +39,8 @@ class Course:
     member: int = 0
 
     def seed_of(self, epoch: int, what: str) -> int:
-        """The seed of an epoch's order, augmentation or dropout: nothing else decides its random numbers."""
-        key = f"{self.settings.seed}/{self.member}/{epoch}/{what}"
-        return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+        """The seed of an epoch's augmentation or dropout."""
+        return seed_of(self.settings.seed, self.member, epoch, what)
 
 
 def fit(
@@ -128,33 +127,31 @@ def _epoch(state: State, course: Course, together: Together) -> Epoch:
 
 def _pass(state: State, course: Course, number: int, together: Together) -> float:
     """Each batch once, in the epoch's own order; the mean loss comes back."""
-    network, stars, settings = state.network, course.train, course.settings
-    device = stars.x_NI.device
-    order = torch.Generator().manual_seed(course.seed_of(number, "order"))
+    network, settings = state.network, course.settings
+    device = course.validation.x_NI.device
     extra = torch.Generator(device).manual_seed(course.seed_of(number, f"augmentation {together.rank}"))
-    losses = []
+    losses, stars = [], 0
     network.train()
     with _seeded(course.seed_of(number, f"dropout {together.rank}"), device):
-        batches = torch.randperm(len(stars), generator=order).split(settings.batch)
-        for count, batch in enumerate(batches, start=1):
-            rows, part = share(batch, together)
-            x_NI = augmented(stars, rows.to(device), settings, extra)
+        for batch in course.train.epoch(number, together):
+            x_NI = augmented(batch.stars, settings, extra)
             with _precision(settings, device):
-                value = part * _penalised(network, x_NI, rows.to(device), course)
+                value = batch.part * _penalised(network, x_NI, batch.stars, course)
             state.optimiser.zero_grad()
             value.backward()
             loss = together.join(network, value.detach()).item()
             if not np.isfinite(loss):
-                raise UnexpectedNaN(_broken(number, f"in batch {count} of {len(batches)}"))
+                raise UnexpectedNaN(_broken(number, f"in batch {batch.number} of {batch.of}"))
             state.optimiser.step()
             network.constrain()
-            losses.append(loss * len(batch))
-    return sum(losses) / len(stars)
+            losses.append(loss * batch.size)
+            stars += batch.size
+    return sum(losses) / stars
 
 
-def _penalised(network: Network, x_NI: Tensor, rows: Tensor, course: Course) -> Tensor:
+def _penalised(network: Network, x_NI: Tensor, stars: Tensors, course: Course) -> Tensor:
     """The loss of some training stars, and the network's penalty."""
-    value = course.loss(network(x_NI), course.train.y_NL[rows], course.train.inverse_error_NL[rows])
+    value = course.loss(network(x_NI), stars.y_NL, stars.inverse_error_NL)
     return value + course.penalty(network)
 
 

@@ -15,6 +15,7 @@ from engine.draw import Network
 from engine.models import MODELS
 from engine.spec import Frozen
 from engine.train.checkpoint import LOCK, PREFIX, Checkpoints, Identity, only_writer
+from engine.train.feed import Feed, Held, Order
 from engine.train.log import Log
 from engine.train.loop import Course, OnEpoch, fit
 from engine.train.losses import LOSSES
@@ -49,6 +50,10 @@ class Lesson:
         """Where a member keeps its log and its checkpoints."""
         return self.place / f"member-{member}"
 
+    def checkpoints(self, member: int) -> Checkpoints:
+        """Those of a member."""
+        return Checkpoints(folder=self.folder(member), identity=self.identity, least_s=self.least_s)
+
     def build(self, member: int) -> Network:
         """A member as it is before training: its seed decides, and no random number of torch is used up."""
         architecture = MODELS[self.model]
@@ -56,11 +61,16 @@ class Lesson:
             torch.manual_seed((self.settings.seed + member) % 2**63)
             return architecture.build(self.hyper, architecture.inputs, len(self.names))
 
-    def course(self, member: int, device: torch.device) -> Course:
-        """What a member learns from, on a device, and how."""
+    def order(self, member: int) -> Order:
+        """In which batches a member sees the training stars."""
+        settings = self.settings
+        return Order(stars=len(self.train), batch=settings.batch, seed=settings.seed, member=member)
+
+    def course(self, member: int, device: torch.device, feed: Feed | None = None) -> Course:
+        """What a member learns from, on a device, and how: from `train`, where there is no other feed."""
         architecture = MODELS[self.model]
         return Course(
-            train=self.train.to(device),
+            train=feed or Held(stars=self.train.to(device), order=self.order(member)),
             validation=self.validation.to(device),
             settings=self.settings,
             loss=LOSSES[self.settings.loss or architecture.loss],
@@ -94,11 +104,12 @@ def learn(
     on_epoch: OnEpoch,
     together: Together = ALONE,
     device: torch.device = CPU,
+    feed: Feed | None = None,
 ) -> Learnt:
     """Train one member, or go on with it; the worker of rank 0 writes log and checkpoints."""
     network = lesson.build(member).to(device)
-    course = lesson.course(member, device)
-    checkpoints = Checkpoints(folder=lesson.folder(member), identity=lesson.identity, least_s=lesson.least_s)
+    course = lesson.course(member, device, feed)
+    checkpoints = lesson.checkpoints(member)
     with only_writer(checkpoints.folder) if together.rank == 0 else nullcontext():
         # The others look at the checkpoints once nobody else can write them.
         together.agree(torch.zeros(1, device=device))

@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from engine.types import Floats, Grid, Input
 
 # Neighbours on the grid are no further apart than so many typical steps; beyond is a gap between chips.
 GAP = 2.0
+# What each star has of its own.
+BY_STAR = ("x_NI", "sigma_NI", "y_NL", "inverse_error_NL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,10 @@ class Tensors:
 
     def __len__(self) -> int:
         return len(self.x_NI)
+
+    def take(self, rows: Tensor) -> "Tensors":
+        """Some of the stars."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in BY_STAR})
 
     def to(self, device: torch.device) -> "Tensors":
         """The same on a device."""

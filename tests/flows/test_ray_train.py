@@ -153,7 +153,7 @@ def test_a_killed_driver_is_gone_on_with_by_the_same_command(tmp_path: Path) -> 
     assert not processes("RayTrainWorker")
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(what: Callable[[], bool], seconds: float = 150) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end
@@ -269,7 +269,7 @@ def test_a_search_whose_driver_is_killed_goes_on_with_the_trials_that_are_left(t
     environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
     driver = subprocess.Popen([sys.executable, "-c", SEARCHER, str(tmp_path)], env=environment)
     try:
-        wait_for((tmp_path / TRIALS).exists, 150)
+        wait_for((tmp_path / TRIALS).exists)
     finally:
         driver.kill()
         driver.wait()

@@ -15,6 +15,7 @@ from torch.nn import Linear, Module
 from engine.errors import UnexpectedNaN
 from engine.prepare.scale import Affine
 from engine.train.augment import augmented, shifted
+from engine.train.feed import Held, Order
 from engine.train.loop import Course, fit
 from engine.train.losses import chi2
 from engine.train.members import Learnt, kept, learn, lineage_of, networks_of
@@ -195,7 +196,7 @@ def test_scatter_is_robust_and_in_the_unit_of_the_label() -> None:
     for weight in network.parameters():
         torch.nn.init.zeros_(weight)
     course = Course(
-        train=given,
+        train=Held(stars=given, order=Order(stars=2000, batch=2000, seed=1)),
         validation=given,
         settings=Training(epochs=1, learning_rate=1e-30, batch=2000),
         loss=chi2,
@@ -250,7 +251,7 @@ def test_lost_pixels_lie_where_missing_ones_do_and_extras_are_never_lost() -> No
     given, _ = lines(0.0)
     rows = torch.zeros(500, dtype=torch.long)
     settings = Training(noise=0.0, mask_pixels=0.2)
-    found = augmented(given, rows, settings, torch.Generator().manual_seed(1))
+    found = augmented(given.take(rows), settings, torch.Generator().manual_seed(1))
     lost = found != given.x_NI
     assert lost[:, :-1].float().mean().item() == pytest.approx(0.2, abs=0.01)
     assert (found[lost] == 0.5).all()
@@ -260,7 +261,7 @@ def test_lost_pixels_lie_where_missing_ones_do_and_extras_are_never_lost() -> No
 def test_noise_is_that_of_the_pixels() -> None:
     given, _ = lines(0.0)
     rows = torch.zeros(4000, dtype=torch.long)
-    found = augmented(given, rows, Training(noise=1.0), torch.Generator().manual_seed(1)) - given.x_NI
+    found = augmented(given.take(rows), Training(noise=1.0), torch.Generator().manual_seed(1)) - given.x_NI
     # sigma times a factor uniform in [0, 1], whose root mean square is 1/sqrt(3).
     assert found[:, 200].std().item() == pytest.approx(0.05 / np.sqrt(3), rel=0.05)
     assert not found[:, -1].any()
@@ -338,7 +339,7 @@ def test_two_workers_take_the_steps_of_one(batch: int) -> None:
     def work(key: Any, together: Any) -> None:
         network = networks[key]
         course = Course(
-            train=given.train,
+            train=Held(stars=given.train, order=given.order(0)),
             validation=given.validation,
             settings=given.settings,
             loss=chi2,
