@@ -2,13 +2,13 @@
 
 The Cannon tells Teff, log g, [M/H] and [alpha/M]. For AstroNN [Fe/H] is [M/H], and each alpha element is
 [M/H] + [alpha/M], as the coefficients mean it. Of the other elements they know nothing: those labels are
-missing, but for a share of the stars, which have them scaled from the Sun's, since a training refuses a label
-that no star has and AstroNN cannot leave one out.
+missing, and AstroNN is built without their heads. Tests of labels that some stars lack give a share of the
+stars these too, scaled from the Sun's.
 
 Legend: N giants, L labels of the Cannon, P pixels of the apStar grid.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.spatial import KDTree
 
+from engine.models.astronn import ELEMENTS, AstroNNHyper, astronn_labels
 from engine.models.astronn import LABELS as ASTRONN
 from engine.simulate.surveys.apogee_light import WAVE
 from engine.spec import SurveySpec
@@ -28,7 +29,8 @@ FloatArray = npt.NDArray[np.float64]
 
 ALPHAS: Final = ("o_h", "mg_h", "si_h", "s_h", "ca_h", "ti_h", "ti_2_h")
 """[alpha/M] of ASPCAP holds these (and neon)."""
-TOLD: Final = ("teff", "logg", "fe_h", *ALPHAS)
+TOLD_ELEMENTS: Final = tuple(name for name in ELEMENTS if f"{name}_h" in ALPHAS)
+TOLD: Final = astronn_labels(AstroNNHyper(elements=TOLD_ELEMENTS))
 LACKING: Final = tuple(name for name in ASTRONN if name not in TOLD)
 SNR: Final = (20.0, 300.0)
 # 1-sigma errors of the label table (K, dex), about the formal ones of ASPCAP for a bright giant.
@@ -123,7 +125,7 @@ def _arrays(value_NP: FloatArray) -> pa.Array:
 
 
 def write_labels(path: Path, giants: Giants, *, lacking_share: float, seed: int) -> Path:
-    """The label table: truth with errors; what the Cannon lacks is -9999 but for a share of the stars."""
+    """The label table: truth with errors. What the Cannon lacks is -9999 but for a share of the stars."""
     random, columns = np.random.default_rng(seed), {"id": pa.array(giants.id_N)}
     has_N = random.random(len(giants)) < lacking_share
     for name, true_N in giants.truth().items():
@@ -137,14 +139,15 @@ def write_labels(path: Path, giants: Giants, *, lacking_share: float, seed: int)
 
 
 def training(
-    survey: SurveySpec, labels: Path, out: Path, *, hidden: Sequence[int], draws: int, **settings: Any
+    survey: SurveySpec, labels: Path, out: Path, *, hyper: Mapping[str, Any], draws: int, **settings: Any
 ) -> dict[str, Any]:
     """A training of AstroNN with its robust loss and its own step, as a spec in plain words."""
+    names = astronn_labels(AstroNNHyper.model_validate(hyper))
     return {
         "survey": survey,
-        "labels": {"path": labels, "key": ["id"], "names": ASTRONN},
+        "labels": {"path": labels, "key": ["id"], "names": names},
         "split": {"validation": 0.06, "calibration": 0.1, "test": 0.06},
-        "model": {"name": "astronn", "hyper": {"hidden": list(hidden)}},
+        "model": {"name": "astronn", "hyper": dict(hyper)},
         "training": {
             "loss": "robust",
             "optimiser": "adam",

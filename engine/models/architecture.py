@@ -112,6 +112,8 @@ class Architecture:
     wishes: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     """What it gives, in the order of its outputs; empty where the training chooses."""
+    labels_of: Callable[[Frozen], tuple[str, ...]] | None = None
+    """The same with other hyper-parameters, where these decide."""
     scaling: Scaling = MEDIAN_IQR
     loss: Literal["chi2", "mse", "robust"] = "chi2"
     """What it is trained with, where the training does not say otherwise."""
@@ -129,13 +131,13 @@ class Architecture:
         return self.input.pixels + sum(extra.size for extra in self.extras)
 
 
-def other_labels(architecture: Architecture, names: Sequence[str]) -> str | None:
+def other_labels(architecture: Architecture, hyper: Frozen, names: Sequence[str]) -> str | None:
     """What is wrong with these labels for a network whose outputs have a meaning of their own."""
-    if architecture.labels in ((), tuple(names)):
+    given = architecture.labels_of(hyper) if architecture.labels_of else architecture.labels
+    if given in ((), tuple(names)):
         return None
-    return (
-        f"{architecture.name} gives {', '.join(architecture.labels)}, in this order, not {', '.join(names)}"
-    )
+    remedy = "; its hyper-parameters decide" if architecture.labels_of else ""
+    return f"{architecture.name} gives {', '.join(given)}, in this order, not {', '.join(names)}{remedy}"
 
 
 def handshake(

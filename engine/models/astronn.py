@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -36,7 +36,7 @@ MAX_NORM = 0.5
 LIGHT = ("c", "c_1", "n", "o", "na", "mg", "al", "si", "p", "s", "k", "ca")
 HEAVY = ("ti", "ti_2", "v", "cr", "mn", "fe", "co", "ni")
 OUTPUTS = ("teff", "logg", *LIGHT, *HEAVY)
-LABELS = tuple(name if name in ("teff", "logg") else f"{name}_h" for name in OUTPUTS)
+ELEMENTS = tuple(name for name in OUTPUTS if name not in FROM_TRUNK)
 
 
 class AstroNNHyper(Frozen):
@@ -46,20 +46,43 @@ class AstroNNHyper(Frozen):
     """Widths of the trunk's two dense layers."""
     dropout: float = Field(default=0.3, gt=0, lt=1)
     """Probability that a unit is dropped, in training and in every draw."""
+    elements: tuple[str, ...] = Field(default=ELEMENTS, min_length=1)
+    """Elements beside iron, in the published order. One that no star has a label of is left out."""
+
+    @field_validator("elements")
+    @classmethod
+    def _elements_are_published(cls, elements: tuple[str, ...]) -> tuple[str, ...]:
+        if elements != tuple(name for name in ELEMENTS if name in elements):
+            raise ValueError(f"must be of {', '.join(ELEMENTS)}, in this order")
+        return elements
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Those of OUTPUTS that the network gives."""
+        return tuple(name for name in OUTPUTS if name in (*FROM_TRUNK, *self.elements))
+
+
+def astronn_labels(hyper: Frozen) -> tuple[str, ...]:
+    """What the network gives, in the order of its outputs."""
+    assert isinstance(hyper, AstroNNHyper)
+    return tuple(name if name in ("teff", "logg") else f"{name}_h" for name in hyper.outputs)
+
+
+LABELS = astronn_labels(AstroNNHyper())
 
 
 class AstroNN(Network):
-    """Outputs in the order of OUTPUTS, with log-variances."""
+    """Outputs in the order of `hyper.outputs`, with log-variances."""
 
     def __init__(self, hyper: AstroNNHyper) -> None:
         super().__init__()
         outputs = 2 * len(FROM_TRUNK) + EXTRA
         self.trunk = Trunk(PIXELS, hyper.hidden, outputs, hyper.dropout)
-        seen = element_pixels()
+        seen = {name: sees_P for name, sees_P in element_pixels().items() if name in hyper.elements}
         self.heads = nn.ModuleDict(
             {name: Head(name, int(sees_P.sum()), hyper.dropout) for name, sees_P in seen.items()}
         )
-        self.order = [(*FROM_TRUNK, *seen).index(name) for name in OUTPUTS]
+        self.order = [(*FROM_TRUNK, *seen).index(name) for name in hyper.outputs]
         # Numbers like weights on disk: 1 where an element sees a pixel.
         self.register_buffer("sees_EP", torch.from_numpy(np.stack(list(seen.values()))).float())
 
@@ -144,6 +167,6 @@ def build_astronn(hyper: Frozen, inputs: int, outputs: int) -> AstroNN:
     """The network; ValueError unless it is asked for its own number of outputs."""
     assert isinstance(hyper, AstroNNHyper)
     assert inputs == PIXELS
-    if outputs != len(OUTPUTS):
-        raise ValueError(f"AstroNN gives {len(OUTPUTS)} labels, not {outputs}")
+    if outputs != len(hyper.outputs):
+        raise ValueError(f"AstroNN gives {len(hyper.outputs)} labels, not {outputs}")
     return AstroNN(hyper)

@@ -21,7 +21,7 @@ from engine.models.bundle import WEIGHTS, bundle_digest, load_card, load_weights
 from engine.models.card import Card, ThresholdCard
 from engine.models.inputs import scale_inputs
 from engine.prepare.scale import Affine
-from engine.spec import Sampling
+from engine.spec import Frozen, Sampling
 from engine.support import Cloud, Subspace, Threshold, TrainingSet, neighbours_of
 from engine.toml import complaints, strictly
 from engine.types import (
@@ -143,9 +143,19 @@ def architecture_of(card: Card) -> Architecture:
             f"{card.name}: limits of {', '.join(unknown)}, which {architecture.name} does not take; "
             f"it takes {', '.join(limited) or 'pixels alone'}"
         )
-    if problem := other_labels(architecture, [label.name for label in card.labels[: card.outputs]]):
+    names = [label.name for label in card.labels[: card.outputs]]
+    if problem := other_labels(architecture, _hyper(card, architecture), names):
         raise BundleError(f"{card.name}: {problem}")
     return architecture
+
+
+def _hyper(card: Card, architecture: Architecture) -> Frozen:
+    """The card's hyper-parameters; BundleError for those that the architecture cannot have."""
+    try:
+        return strictly(card.hyper, type(architecture.hyper))
+    except ValidationError as error:
+        complaint = complaints(error, type(architecture.hyper))
+        raise BundleError(f"{card.name}: hyper-parameters on its card:\n{complaint}") from None
 
 
 def labels_of(card: Card, calibrated: bool) -> tuple[Label, ...]:
@@ -212,13 +222,8 @@ def finite_scale(input_scale: Affine) -> Floats:
 def _skeleton(card: Card, architecture: Architecture) -> Network:
     """The card's network without memory for its weights; BundleError for hyper-parameters it cannot have."""
     try:
-        hyper = strictly(card.hyper, type(architecture.hyper))
-    except ValidationError as error:
-        complaint = complaints(error, type(architecture.hyper))
-        raise BundleError(f"{card.name}: hyper-parameters on its card:\n{complaint}") from None
-    try:
         with torch.device("meta"):
-            return architecture.build(hyper, architecture.inputs, card.outputs)
+            return architecture.build(_hyper(card, architecture), architecture.inputs, card.outputs)
     except ValueError as error:
         raise BundleError(f"{card.name}: {error}") from error
 

@@ -11,7 +11,7 @@ from engine.distance import WISHES as DISTANCE_WISHES
 from engine.models import lithium_cnn, rave_cnn, rvs_hybrid
 from engine.models.architecture import Architecture, Scaling
 from engine.models.astronn import LABELS as ASTRONN_LABELS
-from engine.models.astronn import AstroNNHyper, build_astronn
+from engine.models.astronn import AstroNNHyper, astronn_labels, build_astronn
 from engine.models.astronn_dist import AstroNNDistHyper, build_astronn_dist
 from engine.models.astronn_pixels import continuum_pixels
 from engine.models.published_flags import ASTRONN_DIST_FLAGS, ASTRONN_FLAGS, RVS_HYBRID_FLAGS
@@ -112,6 +112,7 @@ ASTRONN = Architecture(
     normalise=_over_parabolas,
     build=build_astronn,
     labels=ASTRONN_LABELS,
+    labels_of=astronn_labels,
     scaling=Scaling(pixels="centre", labels="mean_std"),
     loss="robust",
     published=ASTRONN_FLAGS,

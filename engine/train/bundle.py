@@ -121,13 +121,18 @@ def _weights_digest(spec: TrainSpec, hyper: Frozen) -> str:
 
 def _architecture(spec: TrainSpec) -> tuple[Architecture, Frozen]:
     architecture = network_of(spec)
-    if problem := other_labels(architecture, spec.labels.names):
+    hyper = _hyper(spec, architecture)
+    if problem := other_labels(architecture, hyper, spec.labels.names):
         raise PlanError(f"labels.names: {problem}")
     if spec.training.velocity_error > 0 and not isinstance(architecture.input.grid, Grid):
         raise PlanError(f"training.velocity_error: {architecture.name} sees no wavelengths; leave it out")
+    return architecture, hyper
+
+
+def _hyper(spec: TrainSpec, architecture: Architecture) -> Frozen:
     defaults = architecture.hyper
     try:
-        return architecture, strictly(defaults.model_dump() | spec.model.hyper, type(defaults))
+        return strictly(defaults.model_dump() | spec.model.hyper, type(defaults))
     except ValidationError as error:
         raise SpecError(f"model.hyper:\n{complaints(error, type(defaults))}") from None
 

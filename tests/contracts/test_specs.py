@@ -27,9 +27,9 @@ def test_training_specs(path: Path) -> None:
     spec = load(path, TrainSpec)
     assert spec.survey.name in SURVEYS
     architecture = MODELS[spec.model.name]
-    type(architecture.hyper).model_validate(architecture.hyper.model_dump() | spec.model.hyper)
+    hyper = type(architecture.hyper).model_validate(architecture.hyper.model_dump() | spec.model.hyper)
     assert all(describe_label(name) for name in spec.labels.names)
-    assert other_labels(architecture, spec.labels.names) is None
+    assert other_labels(architecture, hyper, spec.labels.names) is None
     assert named_columns(spec.cuts).isdisjoint(("snr", "good_fraction"))
     for name, text in (spec.labels.columns | spec.labels.flagged).items():
         assert parse(text, name).names

@@ -42,8 +42,8 @@ def lesson(
     """A short training: little dropout, many calibration stars; those tell how errors go with S/N."""
     spectra = write_spectra(folder / "learn", giants, model, seed=2)
     labels = write_labels(folder / "labels.parquet", giants, lacking_share=lacking_share, seed=3)
-    plain = training(spectra, labels, folder / "bundle", hidden=(64, 32), draws=DRAWS, **settings)
-    plain["model"]["hyper"]["dropout"] = 0.05
+    hyper = {"hidden": (64, 32), "dropout": 0.05}
+    plain = training(spectra, labels, folder / "bundle", hyper=hyper, draws=DRAWS, **settings)
     plain["split"] = {"validation": 0.05, "calibration": 0.4, "test": 0.06}
     return TrainSpec.model_validate(plain)
 

@@ -8,6 +8,7 @@ import torch
 from engine.models import MODELS
 from engine.models.astronn import LABELS, AstroNNHyper, build_astronn
 from engine.train.dataset import LabelledSpectra
+from engine.train.feed import Held, Order
 from engine.train.loop import Course, fit
 from engine.train.losses import robust
 from engine.train.scalers import fit_scalers
@@ -47,7 +48,7 @@ def test_a_label_that_no_star_has_leaves_the_network_finite_and_its_head_alone()
     network = build_astronn(hyper, MODELS["astronn"].inputs, len(LABELS))
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
     course = Course(
-        train=tensors,
+        train=Held(stars=tensors, order=Order(stars=STARS, batch=8, seed=1)),
         validation=tensors,
         settings=Training(epochs=2, batch=8, noise=0.0),
         loss=robust,

@@ -14,7 +14,7 @@ from torch import nn
 from engine.draw import Network
 from engine.models import MODELS
 from engine.models.architecture import Architecture
-from engine.models.astronn import LABELS, AstroNN, AstroNNHyper, build_astronn
+from engine.models.astronn import LABELS, AstroNN, AstroNNHyper, astronn_labels, build_astronn
 from engine.models.astronn_dist import AstroNNDist, AstroNNDistHyper, build_astronn_dist
 from engine.models.astronn_pixels import PIXELS, continuum_pixels, element_pixels
 from engine.models.keras import ChannelsLast
@@ -76,6 +76,26 @@ def test_the_published_numbers_of_parameters(
 ) -> None:
     network = built(name, outputs, **hyper)
     assert sum(parameter.numel() for parameter in network.parameters()) == expected
+
+
+def test_astronn_without_some_elements_is_astronn_without_their_heads() -> None:
+    """Teff, logg, [Fe/H] and the heads that stay are what they were, to the last bit."""
+    hyper = AstroNNHyper(hidden=(16, 8), elements=("mg", "ti"))
+    assert astronn_labels(hyper) == ("teff", "logg", "mg_h", "ti_h", "fe_h")
+    whole, part = built("astronn", hidden=(16, 8)), build_astronn(hyper, PIXELS, 5).eval()
+    part.load_state_dict(
+        {name: whole.state_dict()[name] for name in part.state_dict() if name != "sees_EP"}
+        | {"sees_EP": part.state_dict()["sees_EP"]}
+    )
+    x_NI = torch.randn(3, PIXELS, generator=torch.Generator().manual_seed(2))
+    columns = [LABELS.index(name) for name in astronn_labels(hyper)]
+    assert torch.equal(part(x_NI).value_NL, whole(x_NI).value_NL[:, columns])
+
+
+@pytest.mark.parametrize("elements", [(), ("mg", "fe"), ("ti", "mg"), ("mg", "mg"), ("xx",)])
+def test_elements_that_astronn_cannot_have(elements: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="elements"):
+        AstroNNHyper(elements=elements)
 
 
 @pytest.mark.parametrize(
