@@ -38,6 +38,10 @@ SIDE = "-side"
 TARGET_BYTES = 100 * 2**20
 ROW_GROUP = 100_000
 BLOOM_COLUMNS = ("targetid", "gaia_source_id")
+# Neighbours on the sky have neighbouring numbers: a source_id holds the pixel of order 12.
+ALONG_THE_SKY = ("_healpix_29", "gaia_source_id")
+# Numbers each of which occurs so often, among so many rows, are kept as a dictionary.
+REPEATS, LOOKED_AT = 8, 4_096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +225,7 @@ def room(path: Location) -> str:
 def staged_bytes(table: pa.Table) -> bytes:
     """A staged table as a Parquet file: small, without indices, same table -> same bytes."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, **_encodings(table.schema))
+    pq.write_table(table, sink, **_encodings(table))
     return sink.getvalue().to_pybytes()
 
 
@@ -241,25 +245,32 @@ def write_partition(path: Location, table: pa.Table) -> tuple[int, str]:
             row_group_size=ROW_GROUP,
             write_page_index=True,
             bloom_filter_options=bloom or None,
-            **_encodings(table.schema),
+            **_encodings(table),
         )
         return temporary.stat().st_size, sha256_file(temporary)
 
 
-def _encodings(schema: pa.Schema) -> dict[str, Any]:
-    """zstd 3, byte-stream-split on floats, delta on the index, dictionary on text and small integers.
+def _encodings(table: pa.Table) -> dict[str, Any]:
+    """zstd 3; dictionaries for what repeats, byte-stream-split for other numbers, delta along the sky.
 
     pyarrow's default dictionary on near-unique floats makes files larger than no encoding at all.
     """
-    encoding = {f.name: "BYTE_STREAM_SPLIT" for f in schema if f.type in (pa.float32(), pa.float64())}
-    lists = (f.name for f in schema if pa.types.is_fixed_size_list(f.type))
-    encoding |= {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in lists}
-    if "_healpix_29" in schema.names:
-        encoding["_healpix_29"] = "DELTA_BINARY_PACKED"
     small = (pa.string(), pa.int16(), pa.int32())
+    split = [field.name for field in table.schema if field.type in (pa.float32(), pa.float64(), pa.int64())]
+    repeats = [name for name in split if name not in ALONG_THE_SKY and _repeats(table[name])]
+    encoding = dict.fromkeys(split, "BYTE_STREAM_SPLIT")
+    encoding |= {name: "DELTA_BINARY_PACKED" for name in split if name in ALONG_THE_SKY}
+    lists = (field.name for field in table.schema if pa.types.is_fixed_size_list(field.type))
+    encoding |= {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in lists}
     return {
         "compression": "zstd",
         "compression_level": 3,
-        "use_dictionary": [f.name for f in schema if f.type in small],
-        "column_encoding": encoding,
+        "use_dictionary": [*(field.name for field in table.schema if field.type in small), *repeats],
+        "column_encoding": {name: how for name, how in encoding.items() if name not in repeats},
     }
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    """Does a column of numbers count or enumerate something? Its first rows tell."""
+    first = column.slice(0, LOOKED_AT)
+    return REPEATS * len(first.unique()) <= len(first)

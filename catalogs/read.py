@@ -9,7 +9,6 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pds
 import pyarrow.parquet as pq
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
@@ -44,9 +43,11 @@ class Catalog:
         return tuple(self.path / name for name in partitions(self.manifest))
 
     def to_arrow(
-        self, columns: Sequence[str] | None = None, filters: pds.Expression | None = None
+        self, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
     ) -> pa.Table:
         """Rows as an Arrow table; `filters` is an expression such as `pc.field("snr") > 50`."""
+        import pyarrow.dataset as pds
+
         files = [str(file) for file in self.files]
         where = None if self.remote is None else PyFileSystem(FSSpecHandler(self.remote))
         return pds.dataset(files, filesystem=where, format="parquet").to_table(
@@ -54,7 +55,7 @@ class Catalog:
         )
 
     def to_pandas(
-        self, columns: Sequence[str] | None = None, filters: pds.Expression | None = None
+        self, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
     ) -> "pd.DataFrame":
         """Rows as a DataFrame with Arrow types: ids stay integers and NULL stays NULL."""
         import pandas as pd
@@ -62,7 +63,7 @@ class Catalog:
         return self.to_arrow(columns, filters).to_pandas(types_mapper=pd.ArrowDtype)
 
     def to_astropy(
-        self, columns: Sequence[str] | None = None, filters: pds.Expression | None = None
+        self, columns: Sequence[str] | None = None, filters: pc.Expression | None = None
     ) -> "Table":
         """Rows as an astropy Table with units; NULL is masked and ids are exact.
 

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
+
+import pyarrow as pa
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -30,7 +33,7 @@ class Work:
 
     def each(self, step: str, function: Callable[[A], B], items: Sequence[A]) -> Iterator[B]:
         """The results in any order; every one is told to `on_step`."""
-        return self.told(step, self.mapper(function, items), len(items))
+        return self.told(step, self.mapper(partial(_released, function), items), len(items))
 
     def told(self, step: str, results: Iterable[B], of: int) -> Iterator[B]:
         """Results as they come; every one is told to `on_step`."""
@@ -38,3 +41,11 @@ class Work:
         for done, result in enumerate(results, start=1):
             self.on_step(step, done, of)
             yield result
+
+
+def _released(function: Callable[[A], B], item: A) -> B:
+    """A result; then the memory that Arrow would keep for later goes back to the system."""
+    try:
+        return function(item)
+    finally:
+        pa.default_memory_pool().release_unused()

@@ -1,14 +1,17 @@
 """What numpy and torch do not spell alike: everything else in prepare is written once, against the array API.
 
 A function asks `xp = array_namespace(x)` and computes where `x` lies: in numpy, or in torch on any device.
+torch is imported by who needs a device: its import takes seconds and 130 MiB, and a commit computes in numpy.
 """
 
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import torch
 from array_api_compat import array_namespace, is_torch_array
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "Array",
@@ -30,14 +33,14 @@ __all__ = [
 Array: TypeAlias = Any
 
 
-def tensor(spectra: pa.Table, name: str, on: torch.device | None = None) -> Array:
+def tensor(spectra: pa.Table, name: str, on: "torch.device | None" = None) -> Array:
     """A tensor column, shape (N, …): in torch `on` a device, or in numpy, without a copy if of one chunk."""
     part = spectra[name]
     part = part.chunk(0) if part.num_chunks == 1 else part.combine_chunks()
     return placed(part.to_numpy_ndarray(), on)
 
 
-def column(spectra: pa.Table, name: str, on: torch.device | None = None) -> Array:
+def column(spectra: pa.Table, name: str, on: "torch.device | None" = None) -> Array:
     """A column of numbers as float64, shape (N,); null becomes NaN."""
     return placed(spectra[name].fill_null(np.nan).to_numpy().astype(np.float64), on)
 
@@ -47,15 +50,19 @@ def constant(values: np.ndarray, like: Array) -> Array:
     return placed(values, place_of(like))
 
 
-def place_of(x: Array) -> torch.device | None:
+def place_of(x: Array) -> "torch.device | None":
     """The device of a tensor; None for numpy."""
     return x.device if is_torch_array(x) else None
 
 
-def placed(values: np.ndarray, on: torch.device | None) -> Array:
+def placed(values: np.ndarray, on: "torch.device | None") -> Array:
     """A numpy array as a tensor on a device; itself where there is none."""
+    if on is None:
+        return values
+    import torch
+
     # torch.tensor copies; from_numpy would warn that Arrow's memory cannot be written to.
-    return values if on is None else torch.tensor(values, device=on)
+    return torch.tensor(values, device=on)
 
 
 def on_host(x: Array) -> np.ndarray:
@@ -101,6 +108,8 @@ def search_rows(sorted_NP: Array, wanted_NQ: Array) -> Array:
     The array API searches in one row; torch can search in many at once, numpy cannot.
     """
     if is_torch_array(sorted_NP):
+        import torch
+
         return torch.searchsorted(sorted_NP.contiguous(), wanted_NQ.contiguous(), side="right")
     found_NQ = np.empty(wanted_NQ.shape, np.int64)
     for n, wanted in enumerate(wanted_NQ):

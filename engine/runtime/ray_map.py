@@ -26,7 +26,7 @@ def map_on_ray(profile: Profile, function: Callable[[A], B], items: Sequence[A])
     connect(profile)
     # What all tasks share travels once.
     shared: Any = ray.put(function)
-    apply = ray.remote(num_cpus=1, max_retries=3)(_apply)
+    apply = ray.remote(num_cpus=1, max_retries=3)(_applier())
     left, running = iter(items), list[Any]()
     most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
     while True:
@@ -38,8 +38,13 @@ def map_on_ray(profile: Profile, function: Callable[[A], B], items: Sequence[A])
         yield _result(done)
 
 
-def _apply(function: Callable[[A], B], item: A) -> B:
-    return function(item)
+def _applier() -> Callable[[Any, Any], Any]:
+    """A function that travels whole; by a name of its own, or of its types, a worker would import torch."""
+
+    def apply(function: Any, item: Any) -> Any:
+        return function(item)
+
+    return apply
 
 
 def _result(reference: Any) -> Any:

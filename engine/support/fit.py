@@ -5,12 +5,15 @@ N rows, P pixels, M components, Q pairs of components.
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from engine.prepare.array import Array, array_namespace, constant, place_of, placed
 from engine.support.records import Subspace
+
+if TYPE_CHECKING:
+    import torch
 
 
 def weights(ivar_NP: Array, subspace: Subspace) -> Array:
@@ -35,7 +38,7 @@ class Fitting:
 
 
 @lru_cache(maxsize=2)
-def fitting_of(subspace: Subspace, on: torch.device | None) -> Fitting:
+def fitting_of(subspace: Subspace, on: "torch.device | None") -> Fitting:
     """A subspace in torch on a device, or in numpy; kept, since making pairs takes as long as using them."""
     components_MP, parts = subspace.components_MP, len(subspace.components_MP)
     upper, place_MM = np.triu_indices(parts), np.empty((parts, parts), np.int64)

@@ -1,10 +1,10 @@
 """Staged labels of a large survey, made in code: as many rows as asked for, 60 columns, files of 1,000 stars.
 
-Files lie as a survey's do, one after the other along the sky, each on a patch of half a degree; what is in
-them is a population of dwarfs and giants with labels, errors and flags.
+Files lie as a survey's do, one after the other along the sky, each on a patch of half a degree. What is in
+them is random and cheap to make; simulated_rows.py makes rows like those of a run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -21,6 +21,8 @@ from engine.types import Column, Label
 from tests.unit.catalog_rows import FIRST_ID, KEY_NAMES, KEYS, task
 
 Doubles = np.ndarray[Any, np.dtype[np.float64]]
+# The rows of one file, by its number and how many there are.
+Maker = Callable[[int, int], pa.Table]
 
 ROWS = 1_000
 # Name: mean and scatter of the label, size of its error.
@@ -83,26 +85,21 @@ def place(root: Path) -> Layout:
     return Layout(root=root, name="big", version="1", plan_digest="ab" * 32, work_digest="cd" * 32)
 
 
-def stage_survey(layout: Layout, files: int) -> list[str]:
+def stage_survey(layout: Layout, files: int, make: Maker) -> list[str]:
     """Stage so many tasks of ROWS stars each; their ids come back."""
     open_run(layout, {"plan": layout.plan_digest})
     with get_context("spawn").Pool() as pool:
-        return pool.map(partial(_stage, layout, files), range(files), chunksize=100)
+        return pool.map(partial(_stage, layout, files, make), range(files), chunksize=100)
 
 
-def _stage(layout: Layout, files: int, number: int) -> str:
+def _stage(layout: Layout, files: int, make: Maker, number: int) -> str:
     name = f"{number:07d}"
-    Stage(layout).stage(task(name), _file(number, files), failure=None, seconds={"infer": 0.1})
+    Stage(layout).stage(task(name), make(number, files), failure=None, seconds={"infer": 0.1})
     return name
 
 
-def survey(files: int) -> Iterator[tuple[str, pa.Table]]:
-    """Task ids with their rows, in the order of a survey's files."""
-    for number in range(files):
-        yield f"{number:07d}", _file(number, files)
-
-
-def _file(number: int, files: int) -> pa.Table:
+def rows_of(number: int, files: int) -> pa.Table:
+    """The rows of one file of so many; everything that is measured is a random number of its own."""
     rng = np.random.default_rng([7, number])
     ra, dec = _patch(rng, number, files)
     none, warn = rng.random(ROWS) < 0.03, rng.random(ROWS) < 0.08

@@ -3,6 +3,8 @@
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,12 @@ def test_every_staged_row_is_published_once_and_nothing_else(tmp_path: Path) -> 
     assert report.rows == 900 == report.ok + report.flagged + report.no_result
     assert report.partitions > 3
     assert rows.schema.equals(schema(COLUMNS))
+
+
+def test_a_commit_imports_no_torch() -> None:
+    """Which would cost each of its workers 130 MiB, and seconds."""
+    asked = "import sys, catalogs.commit; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", asked], check=True)
 
 
 def test_order_of_tasks_and_of_the_map_changes_no_byte(tmp_path: Path, reference: Layout) -> None:

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalogs.groups import GROUP_FILES, group
-from catalogs.layout import BLOOM_COLUMNS, Layout
+from catalogs.layout import BLOOM_COLUMNS, Layout, write_partition
 from catalogs.pixels import Tally, align, slots
 from catalogs.stage import receipts
 from tests.unit.catalog_rows import FIRST_ID, KEY_NAMES, layout, staged, tasks
@@ -37,13 +38,22 @@ def test_partitions_are_sorted_and_encoded_as_decided(reference: Layout) -> None
         group = pq.read_metadata(path).row_group(0)
         columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
         assert {column.compression for column in columns.values()} == {"ZSTD"}
-        assert "DELTA_BINARY_PACKED" in columns["_healpix_29"].encodings
-        assert (
-            "BYTE_STREAM_SPLIT" in columns["teff"].encodings
-            and "BYTE_STREAM_SPLIT" in columns["ra"].encodings
-        )
+        for name in ("_healpix_29", "gaia_source_id"):
+            assert "DELTA_BINARY_PACKED" in columns[name].encodings
+        for name in ("teff", "ra", "targetid"):
+            assert "BYTE_STREAM_SPLIT" in columns[name].encodings
         assert "RLE_DICTIONARY" in columns["program"].encodings
         assert all(column.has_column_index for column in columns.values())
+
+
+def test_numbers_that_count_something_are_kept_as_a_dictionary(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    counts, path = rng.integers(0, 50, 5_000), tmp_path / "Npix=0.parquet"
+    rows = pa.table({"gap": pa.array(counts, pa.float32()), "snr": pa.array(rng.random(5_000), pa.float32())})
+    write_partition(path, rows)
+    group = pq.read_metadata(path).row_group(0)
+    assert ["RLE_DICTIONARY" in group.column(i).encodings for i in range(2)] == [True, False]
+    assert pq.read_table(path).equals(rows)
 
 
 def test_bloom_filters_are_on_ids_only(reference: Layout) -> None:
