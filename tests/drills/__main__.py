@@ -31,7 +31,7 @@ MANY = {
 def main() -> int:
     """Make the drills that are not yet in the record; 1 if any catalog differed."""
     parser = argparse.ArgumentParser(prog="python -m tests.drills", description=__doc__)
-    parser.add_argument("kinds", nargs="*", default=list(MANY), choices=list(MANY))
+    parser.add_argument("kinds", nargs="*", default="all", choices=["all", *MANY])
     parser.add_argument("--drills", type=int, help="of each kind; as many as the long version if not given")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--dir", type=Path, default=Path("/tmp/abundant-drills"))
@@ -39,7 +39,9 @@ def main() -> int:
     os.environ["ABUNDANT_CACHE"] = str(asked.dir / "cache")
     asked.dir.mkdir(parents=True, exist_ok=True)
     with ExitStack() as servers:
-        asked_for = [(kind, asked.drills or MANY[kind]) for kind in asked.kinds]
+        asked_for = [
+            (kind, asked.drills or MANY[kind]) for kind in (MANY if "all" in asked.kinds else asked.kinds)
+        ]
         sound = [_drills(kind, many, asked.seed, asked.dir, servers) for kind, many in asked_for]
     return 0 if all(sound) else 1
 
