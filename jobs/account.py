@@ -41,7 +41,7 @@ class Account:
             self.progress("progress")
 
     def progress(self, event: str) -> None:
-        """Tell how far it is; `in_stage`: how many tasks were in each stage, on the mean since the last time."""
+        """Tell how far it is; `in_stage`: tasks in each stage, on the mean since the last time."""
         now = perf_counter()
         passed = max(now - self.told, 1e-9)
         self.events.tell(
@@ -60,7 +60,7 @@ class Account:
 
 
 def accounted(receipts: Iterable[Receipt], plan: Plan, profile: Profile, events: Events) -> Iterator[Receipt]:
-    """The receipts as they come; the event log hears of the start, of progress, of failures and of the end."""
+    """The receipts as they come; the event log hears of the start, progress, failures and the end."""
     site = asdict(SITES[profile.runtime](plan, profile)) if plan.tasks else {}
     record = plan.record()
     events.tell(

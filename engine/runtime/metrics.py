@@ -1,12 +1,13 @@
 """What Prometheus sees of a run on Ray: every metric, and who fills them.
 
-The driver sets them as receipts come in; its node's agent serves them, where Ray's own are, as ray_abundant_….
-A counter's name there ends in _total, a histogram's in _bucket, _sum and _count. The mean number of tasks in a
-stage, such as those that were read and wait for a network, is the rate of the stage's sum.
+The driver sets them as receipts come in; its node's agent serves them where Ray's own are, as ray_abundant_….
+A counter's name there ends in _total, a histogram's in _bucket, _sum and _count. The mean number of tasks in
+a stage, such as those that were read and wait for a network, is the rate of the stage's seconds.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from threading import Event, Thread
 from time import monotonic
 from typing import Literal
 
@@ -15,8 +16,8 @@ from ray.util.metrics import Counter, Gauge, Histogram
 from engine.plan import Plan
 from engine.types import Receipt
 
-# Rates are of so many seconds.
-WINDOW_S = 10.0
+# Gauges are set this often; a rate is one over so many seconds.
+BEAT_S = 5.0
 # Seconds of a stage: of a task that was fast, and of one that was slow.
 BOUNDARIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 
@@ -52,53 +53,67 @@ FAILED = Metric(
     name="abundant_failed_tasks", kind="counter", text="Tasks that failed, by kind of error", tags=("reason",)
 )
 SECONDS = Metric(
+    name="abundant_stage_seconds", kind="counter", text="Seconds of all tasks by stage", tags=("stage",)
+)
+# Ray keeps buckets alone and makes the sum of their middles, so exact seconds need a counter.
+SPREAD = Metric(
     name="abundant_task_seconds", kind="histogram", text="Seconds of a task by stage", tags=("stage",)
 )
 
-METRICS = (TASKS, TASKS_LEFT, TASKS_DONE, ROWS, RATE, FAILED, SECONDS)
+METRICS = (TASKS, TASKS_LEFT, TASKS_DONE, ROWS, RATE, FAILED, SECONDS, SPREAD)
 
 
 def counted(plan: Plan, receipts: Iterable[Receipt]) -> Iterator[Receipt]:
     """The receipts as they come, each counted for Prometheus before it is handed on."""
-    catalog = plan.spec.catalog
-    board = _Board(f"{catalog.name}-{catalog.version}-{plan.work_digest[:12]}")
-    board.set(TASKS, len(plan.tasks))
-    board.set(TASKS_LEFT, len(plan.tasks))
-    since, rows = monotonic(), 0
-    for done, receipt in enumerate(receipts, start=1):
-        board.count(receipt)
-        board.set(TASKS_LEFT, len(plan.tasks) - done)
-        rows += receipt.rows
-        now = monotonic()
-        if now - since > WINDOW_S or done == len(plan.tasks):
-            board.set(RATE, rows / max(now - since, 1e-9))
-            since, rows = now, 0
-        yield receipt
+    catalog, done = plan.spec.catalog, Event()
+    board = _Board(f"{catalog.name}-{catalog.version}-{plan.work_digest[:12]}", len(plan.tasks))
+    Thread(target=board.keep_beating, args=(done,), name="metrics", daemon=True).start()
+    try:
+        for receipt in receipts:
+            board.count(receipt)
+            yield receipt
+    finally:
+        done.set()
+        board.beat()
 
 
 class _Board:
-    """Ray's metrics of one run."""
+    """Ray's metrics of one run. Gauges are set again and again: Ray drops one that was not set for 20 s."""
 
-    def __init__(self, run: str) -> None:
-        self._run = {"run": run}
+    def __init__(self, run: str, tasks: int) -> None:
+        self._run, self._tasks, self._left = {"run": run}, tasks, tasks
+        self._rows, self._before, self._since = 0, 0, monotonic()
         self._counters = {one: Counter(*one.described) for one in METRICS if one.kind == "counter"}
         self._gauges = {one: Gauge(*one.described) for one in METRICS if one.kind == "gauge"}
-        name, text, tags = SECONDS.described
-        self._seconds = Histogram(name, text, list(BOUNDARIES), tags)
+        name, text, tags = SPREAD.described
+        self._spread = Histogram(name, text, list(BOUNDARIES), tags)
+        self.beat()
 
-    def set(self, metric: Metric, value: float) -> None:
-        """What a gauge shows."""
-        self._gauges[metric].set(value, self._run)
+    def keep_beating(self, done: Event) -> None:
+        """A thread's life, until it is done."""
+        while not done.wait(BEAT_S):
+            self.beat()
+
+    def beat(self) -> None:
+        """Set what gauges show; the rate is that since the last beat."""
+        now, rows = monotonic(), self._rows
+        rate = (rows - self._before) / max(now - self._since, 1e-3)
+        self._before, self._since = rows, now
+        for metric, value in ((TASKS, self._tasks), (TASKS_LEFT, self._left), (RATE, rate)):
+            self._gauges[metric].set(value, self._run)
 
     def count(self, receipt: Receipt) -> None:
         """One more task, with its rows, its seconds and its failure."""
+        self._left -= 1
+        self._rows += receipt.rows
         self._add(TASKS_DONE, 1, status=receipt.status)
         for outcome in ("ok", "flagged", "no_result"):
             self._add(ROWS, getattr(receipt, outcome), outcome=outcome)
         if receipt.status == "failed":
             self._add(FAILED, 1, reason=receipt.reason.partition(":")[0])
         for stage, seconds in receipt.seconds.items():
-            self._seconds.observe(seconds, self._run | {"stage": stage})
+            self._add(SECONDS, seconds, stage=stage)
+            self._spread.observe(seconds, self._run | {"stage": stage})
 
     def _add(self, metric: Metric, value: float, **tags: str) -> None:
         # Ray refuses to count nothing.

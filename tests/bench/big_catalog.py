@@ -92,7 +92,7 @@ def stage_survey(layout: Layout, files: int) -> list[str]:
 
 def _stage(layout: Layout, files: int, number: int) -> str:
     name = f"{number:07d}"
-    Stage(layout).stage(task(name), _file(number, files), failure=None, seconds={"infer": 0.1})
+    Stage(layout).stage(task(name), _file(number, files), failure=None, seconds={"draw": 0.1})
     return name
 
 
