@@ -1,11 +1,14 @@
 """What a run tells its event log of tasks and steps, and what its manifest keeps of that."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from time import perf_counter
 from typing import Any
 
-from catalogs.events import Events
+from catalogs.events import Events, read_events
+from catalogs.layout import Layout
 from engine.plan import Plan
 from engine.runtime import SITES
 from engine.spec import Profile
@@ -16,7 +19,7 @@ from jobs.progress import Tally
 EVERY_S = 10.0
 
 
-@dataclass(slots=True)
+@dataclass
 class Account:
     """What came in since the last word of progress. Seconds count from the start of the labelling."""
 
@@ -28,14 +31,18 @@ class Account:
     rows_told: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
 
+    @cached_property
+    def file_of(self) -> dict[str, str]:
+        """Each task's file; asked for when the first one failed."""
+        return {task.task_id: task.shard.path for task in self.tasks}
+
     def add(self, receipt: Receipt) -> None:
         """Count one task; tell of it if it failed, and of progress if it is time."""
         self.tally.add(receipt)
         for stage, seconds in receipt.seconds.items():
             self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
         if receipt.status == "failed":
-            file = next(task.shard.path for task in self.tasks if task.task_id == receipt.task_id)
-            about = {"task": receipt.task_id, "file": file, "rows": receipt.rows}
+            about = {"task": receipt.task_id, "file": self.file_of[receipt.task_id], "rows": receipt.rows}
             self.events.tell("failed", **about, reason=receipt.reason)
         if perf_counter() - self.told > EVERY_S:
             self.progress("progress")
@@ -101,11 +108,17 @@ class Steps:
         self.step = ""
 
 
-def run_facts(events: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """What a manifest says of the drivers that labelled: how many, how long, and on what the last one ran.
+def known_of(layout: Layout, events: Events) -> dict[str, Any]:
+    """What a manifest says, as `run`, of the drivers that labelled, as far as their log tells."""
+    events.flush()
+    with suppress(OSError):
+        if facts := _of_drivers(read_events(layout)):
+            return {"run": facts}
+    return {}
 
-    Empty where the log tells of none.
-    """
+
+def _of_drivers(events: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """How many there were, how long they took together, and on what the last one ran; empty without any."""
     sites, spent = list[dict[str, Any]](), list[float]()
     for event in events:
         if event.get("event") == "started" and event.get("site"):

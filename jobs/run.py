@@ -1,14 +1,13 @@
 """A run from plan to verified catalog. The same command resumes it."""
 
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from catalogs.commit import Mapper, commit
-from catalogs.events import Events, read_events, recording
+from catalogs.events import Events, recording
 from catalogs.follow import Followed
 from catalogs.layout import Layout
 from catalogs.lease import Lease, driving
@@ -24,7 +23,7 @@ from engine.runtime import MAPS, RUNTIMES
 from engine.spec import Profile
 from engine.surveys.seen import seen
 from engine.types import Receipt, Shard
-from jobs.account import Steps, accounted, run_facts
+from jobs.account import Steps, accounted, known_of
 from jobs.following import following, product_of
 from jobs.progress import Tally, bars, say
 
@@ -182,44 +181,49 @@ def _commit(
     watch: Watch | None = None,
     followed: Followed | None = None,
 ) -> CommitReport:
-    """Commit with progress; nobody needs a lease or a log for what is published."""
+    """Commit, with word to the event log; nobody needs a lease or a log for what is published."""
+    if watch is None:
+        return _publish(plan, layout, profile, followed=followed, known={}, hear=lambda _: None)
+    steps = Steps(watch.events)
+
+    def hear(step: str) -> None:
+        watch.lease.confirm()
+        steps.hear(step)
+
+    known = known_of(layout, watch.events)
+    done = _publish(plan, layout, profile, followed=followed, known=known, hear=hear)
+    steps.end()
+    watch.events.tell("published", catalog=str(done.path), rows=done.rows, bytes=done.bytes)
+    return done
+
+
+def _publish(
+    plan: Plan,
+    layout: Layout,
+    profile: Profile,
+    *,
+    followed: Followed | None,
+    known: Mapping[str, Any],
+    hear: Callable[[str], None],
+) -> CommitReport:
+    """Commit with progress; the manifest also says what is `known`."""
     kept = frozenset[str]() if followed is None else followed.kept
-    steps = None if watch is None else Steps(watch.events)
     with bars(Committing=1) as [progress]:
 
         def on_step(step: str, done: int, of: int) -> None:
-            if watch is not None and steps is not None:
-                watch.lease.confirm()
-                steps.hear(step)
+            hear(step)
             progress.reach(done, of, step)
 
-        committed = commit(
+        return commit(
             layout,
             [task.task_id for task in plan.tasks if task.task_id not in kept],
             product_of(plan),
-            manifest=manifest_of(plan) | _facts(layout, watch),
+            manifest={**manifest_of(plan), **known},
             failed_allowed=plan.spec.tolerance.failed_tasks,
             followed=followed,
             mapper=_mapper(plan, profile),
             on_step=on_step,
         )
-    if watch is not None and steps is not None:
-        steps.end()
-        watch.events.tell(
-            "published", catalog=str(committed.path), rows=committed.rows, bytes=committed.bytes
-        )
-    return committed
-
-
-def _facts(layout: Layout, watch: Watch | None) -> dict[str, Any]:
-    """What the manifest says of the drivers that labelled, where their log tells."""
-    if watch is None:
-        return {}
-    watch.events.flush()
-    with suppress(OSError):
-        if facts := run_facts(read_events(layout)):
-            return {"run": facts}
-    return {}
 
 
 def _mapper(plan: Plan, profile: Profile) -> Mapper:

@@ -22,6 +22,7 @@ from tests.s3_server import make_bucket, objects, running
 
 pytestmark = pytest.mark.ray
 
+TASKS = {"rows": 40}
 ON_RAY = Profile(actors=2)
 CATALOG = {"name": "test", "version": "1", "side": ["covariance"]}
 
@@ -29,7 +30,7 @@ CATALOG = {"name": "test", "version": "1", "side": ["covariance"]}
 def test_actors_stage_and_tasks_commit_into_a_bucket_and_one_of_them_dies(
     ray_session: None, run_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    at_home = run(make_plan(run_spec(catalog=CATALOG)), Profile(runtime="local"))
+    at_home = run(make_plan(run_spec(catalog=CATALOG, tasks=TASKS)), Profile(runtime="local"))
     for name, value in S3_KEYS.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(jobs.run, "FEW_ROWS", 0)
@@ -37,7 +38,7 @@ def test_actors_stage_and_tasks_commit_into_a_bucket_and_one_of_them_dies(
     monkeypatch.setitem(MAPS, "ray_data", steps)
     with running() as server, between(server.address, rate=0.1, seed=5) as proxy:
         make_bucket(server.address, "catalogs")
-        plan = make_plan(run_spec(catalog=into(proxy.address)))
+        plan = make_plan(run_spec(catalog=into(proxy.address), tasks=TASKS))
         layout = layout_of(plan)
         open_run(layout, plan.record())
         sink = DyingStage(Stage(layout), tmp_path / "killed", after_data=True)
