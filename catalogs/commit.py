@@ -29,6 +29,7 @@ from catalogs.checks import (
     refuse_strangers,
     stopped,
 )
+from catalogs.clock import Clock
 from catalogs.files import clear, remove
 from catalogs.follow import Followed
 from catalogs.groups import group
@@ -77,10 +78,11 @@ def commit(
         for folder in (layout.scratch, *(part.partial for part in layout.parts)):
             clear(folder)
         return report(layout, already=already)
+    clock = Clock()
     staged = complete(receipts(layout), tasks_expected, failed_allowed)
     if followed is None:
         refuse_nothing(staged)
-    work = Work(mapper=mapper, on_step=on_step)
+    work = Work(mapper=mapper, on_step=clock.hearing(on_step))
     job = _Job(
         layout=layout,
         product=product,
@@ -88,6 +90,7 @@ def commit(
         takeover=None if followed is None else Takeover(layout=layout, followed=followed, work=work),
         manifest=manifest,
         work=work,
+        clock=clock,
     )
     try:
         _build(job)
@@ -107,6 +110,7 @@ class _Job:
     takeover: Takeover | None
     manifest: Mapping[str, Any]
     work: Work
+    clock: Clock
 
     def digest(self) -> str:
         """All that the receipts say of the rows; not how long they took, which a retry changes."""
@@ -142,6 +146,7 @@ def _assemble(job: _Job, part: Part, plan: PixelPlan, splits: Sequence[Split]) -
         product=part.product,
         receipts=job.staged,
         partitions=partitions,
+        commit_seconds=job.clock.seconds(),
         taken=NOTHING if job.takeover is None else job.takeover.said(part, plan),
     )
     write_properties(part.layout, plan, partitions)

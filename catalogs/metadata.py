@@ -118,10 +118,12 @@ def write_manifest(
     product: Product,
     receipts: Sequence[Receipt],
     partitions: Sequence[Partition],
+    commit_seconds: Mapping[str, float],
     taken: Taken = NOTHING,
 ) -> None:
     """Write manifest.json: what was committed, and under keys of his own what the caller knows of the run.
 
+    `commit_seconds` are those of the steps that are done: what follows is not known yet.
     ValueError when the caller gives a key of the commit's: that is a bug, and one of the two would be lost.
     """
     counted = total([*(Sums.claimed(receipt) for receipt in receipts), taken.sums])
@@ -137,6 +139,7 @@ def write_manifest(
         "tasks": len(receipts) + taken.tasks,
         **({} if taken.said is None else {"follows": dict(taken.said)}),
         "failures": _failures(receipts),
+        "seconds": {"tasks": task_seconds(receipts), "commit": dict(commit_seconds)},
         "files": _files(layout.partial, partitions),
     }
     if clash := sorted(set(given) & set(committed)):
@@ -225,6 +228,15 @@ def _width(column: str, widths: Mapping[str, int]) -> int:
 def _failures(receipts: Iterable[Receipt]) -> list[dict[str, Any]]:
     failed = (receipt for receipt in receipts if receipt.status == "failed")
     return [{"task_id": one.task_id, "rows": one.rows, "reason": one.reason} for one in failed]
+
+
+def task_seconds(receipts: Iterable[Receipt]) -> dict[str, float]:
+    """Seconds of work by stage, summed over tasks."""
+    spent: dict[str, float] = {}
+    for receipt in receipts:
+        for stage, seconds in receipt.seconds.items():
+            spent[stage] = spent.get(stage, 0.0) + seconds
+    return {stage: round(seconds, 3) for stage, seconds in spent.items()}
 
 
 def _files(folder: Location, partitions: Iterable[Partition]) -> dict[str, dict[str, Any]]:

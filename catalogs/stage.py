@@ -6,6 +6,7 @@ is done if and only if its receipt is there.
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -50,20 +51,24 @@ class Stage:
         seconds: Mapping[str, float],
         seen: str = "",
     ) -> Receipt:
-        """Write one task's labels, then its receipt. StagingError when they cannot be written."""
+        """Write one task's labels, then its receipt. StagingError when they cannot be written.
+
+        The receipt also says what writing the labels took, as the seconds of "stage".
+        """
+        start, file = time.perf_counter(), data_file(task.task_id)
         content = staged_bytes(labels)
+        _write(self.layout.staging / file, content)
         receipt = Receipt(
             task_id=task.task_id,
             status="done" if failure is None else "failed",
             **asdict(Sums.of(labels)),
-            file=data_file(task.task_id),
+            file=file,
             bytes=len(content),
             sha256=hashlib.sha256(content).hexdigest(),
             reason=failure or "",
             seen=seen,
-            seconds=dict(seconds),
+            seconds={**seconds, "stage": time.perf_counter() - start},
         )
-        _write(self.layout.staging / receipt.file, content)
         _write(receipt_path(self.layout, task.task_id), json.dumps(receipt.to_dict()).encode())
         return receipt
 

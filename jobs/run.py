@@ -1,12 +1,13 @@
 """A run from plan to verified catalog. The same command resumes it."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from catalogs.commit import Mapper, commit
+from catalogs.events import Events, recording
 from catalogs.follow import Followed
 from catalogs.layout import Layout
 from catalogs.lease import Lease, driving
@@ -22,6 +23,7 @@ from engine.runtime import MAPS, RUNTIMES
 from engine.spec import Profile
 from engine.surveys.seen import seen
 from engine.types import Receipt, Shard
+from jobs.account import Steps, accounted, known_of
 from jobs.following import following, product_of
 from jobs.progress import Tally, bars, say
 
@@ -40,6 +42,14 @@ class RunReport:
     committed: CommitReport
     startup_seconds: float
     rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a driver holds while it drives a run: the lease, and the event log."""
+
+    lease: Lease
+    events: Events
 
 
 def layout_of(plan: Plan) -> Layout:
@@ -73,10 +83,10 @@ def run(plan: Plan, profile: Profile) -> RunReport:
         committed = _commit(plan, layout, LOCAL)
         check(layout.catalog)
     else:
-        with driving(layout) as lease:
+        with driving(layout) as lease, recording(layout) as events:
             if open_run(layout, plan.record()) is not RunState.PUBLISHED:
-                startup, rate = _execute(_anew(plan, followed), layout, profile, lease)
-            committed = _commit(plan, layout, profile, lease, followed)
+                startup, rate = _execute(_anew(plan, followed), layout, profile, Watch(lease, events))
+            committed = _commit(plan, layout, profile, Watch(lease, events), followed)
     return RunReport(catalog=layout.catalog, committed=committed, startup_seconds=startup, rate=rate)
 
 
@@ -92,7 +102,7 @@ def _anew(plan: Plan, followed: Followed | None) -> Plan:
     return left
 
 
-def _execute(plan: Plan, layout: Layout, profile: Profile, lease: Lease) -> tuple[float, float]:
+def _execute(plan: Plan, layout: Layout, profile: Profile, watch: Watch) -> tuple[float, float]:
     """Do what is left, and again what was read from files that have been touched since.
 
     Seconds to the first receipt, and spectra/s after it. RunError when files do not come to rest.
@@ -101,19 +111,19 @@ def _execute(plan: Plan, layout: Layout, profile: Profile, lease: Lease) -> tupl
     if any(is_published(part) for part in layout.parts):
         # Of two catalogs one is published: its rows stand, and only what got lost since is done again.
         lost = plan.without({receipt.task_id for receipt in stage.receipts()})
-        return _follow(RUNTIMES[profile.runtime](lost, stage, profile), len(lost.tasks), lease)
+        return _label(lost, stage, profile, watch)
     # A failed task is tried again: its file may have come back, with the content that the plan knows.
     done = {receipt.task_id for receipt in stage.receipts() if receipt.status == "done"}
     left = plan.without(done - _touched(plan, stage))
     if len(left.tasks) < len(plan.tasks):
         say(f"Resuming: {len(plan.tasks) - len(left.tasks)} of {len(plan.tasks)} tasks are already done.")
-    timing = _follow(RUNTIMES[profile.runtime](left, stage, profile), len(left.tasks), lease)
+    timing = _label(left, stage, profile, watch)
     for _ in range(ROUNDS):
         if not (touched := _touched(plan, stage)):
             return timing
         say(f"{len(touched)} tasks are done again: their files were written after they were read.")
         again = plan.without({task.task_id for task in plan.tasks} - touched)
-        _follow(RUNTIMES[profile.runtime](again, stage, profile), len(again.tasks), lease)
+        _label(again, stage, profile, watch)
     raise RunError(
         "files of the survey change as fast as they are read; run the same command again when they rest"
     )
@@ -127,6 +137,12 @@ def _touched(plan: Plan, stage: Stage) -> set[str]:
     now = {shard_id: seen(plan.spec.survey, shard) for shard_id, shard in shards.items()}
     # Files that are gone were as planned when they were read.
     return {t.task_id for t in read if now[t.shard.shard_id] not in ("", then[t.task_id])}
+
+
+def _label(plan: Plan, stage: Stage, profile: Profile, watch: Watch) -> tuple[float, float]:
+    """Do the plan's tasks; seconds to the first receipt, and spectra/s after it."""
+    receipts = RUNTIMES[profile.runtime](plan, stage, profile)
+    return _follow(accounted(receipts, plan, profile, watch.events), len(plan.tasks), watch.lease)
 
 
 def _follow(receipts: Iterable[Receipt], tasks: int, lease: Lease) -> tuple[float, float]:
@@ -148,37 +164,61 @@ def commit_run(plan: Plan, profile: Profile = LOCAL) -> CommitReport:
     layout, followed = checked(plan)
     if all_published(layout):
         return _commit(plan, layout, profile)
-    with driving(layout) as lease:
+    with driving(layout) as lease, recording(layout) as events:
         begun = any(is_published(part) for part in layout.parts)
         if not begun and (touched := _touched(_anew(plan, followed), Stage(layout))):
             raise CommitError(
                 f"the files of {len(touched)} tasks were written after they were read; "
                 "`abundant run` does these tasks again"
             )
-        return _commit(plan, layout, profile, lease, followed)
+        return _commit(plan, layout, profile, Watch(lease, events), followed)
 
 
 def _commit(
     plan: Plan,
     layout: Layout,
     profile: Profile,
-    lease: Lease | None = None,
+    watch: Watch | None = None,
     followed: Followed | None = None,
 ) -> CommitReport:
-    """Commit with progress; nobody needs a lease for what is published."""
+    """Commit, with word to the event log; nobody needs a lease or a log for what is published."""
+    if watch is None:
+        return _publish(plan, layout, profile, followed=followed, known={}, hear=lambda _: None)
+    steps = Steps(watch.events)
+
+    def hear(step: str) -> None:
+        watch.lease.confirm()
+        steps.hear(step)
+
+    known = known_of(layout, watch.events)
+    done = _publish(plan, layout, profile, followed=followed, known=known, hear=hear)
+    steps.end()
+    watch.events.tell("published", catalog=str(done.path), rows=done.rows, bytes=done.bytes)
+    return done
+
+
+def _publish(
+    plan: Plan,
+    layout: Layout,
+    profile: Profile,
+    *,
+    followed: Followed | None,
+    known: Mapping[str, Any],
+    hear: Callable[[str], None],
+) -> CommitReport:
+    """Commit with progress; the manifest also says what is `known`."""
     kept = frozenset[str]() if followed is None else followed.kept
     with bars(Committing=1) as [progress]:
 
         def on_step(step: str, done: int, of: int) -> None:
-            if lease is not None:
-                lease.confirm()
+            hear(step)
             progress.reach(done, of, step)
 
         return commit(
             layout,
             [task.task_id for task in plan.tasks if task.task_id not in kept],
             product_of(plan),
-            manifest=manifest_of(plan),
+            manifest={**manifest_of(plan), **known},
             failed_allowed=plan.spec.tolerance.failed_tasks,
             followed=followed,
             mapper=_mapper(plan, profile),

@@ -14,6 +14,8 @@ from engine.spec import RunSpec, Sampling, SurveySpec
 from tests.bundles import write_bundle
 
 SAMPLING = Sampling(draws=6, seed=3)
+# What signs requests to the tests' own servers.
+S3_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
 class ByFile(LoadScopeScheduling):
@@ -103,13 +105,19 @@ def run_spec(survey_root: Path, bundle: Path, tmp_path: Path) -> Callable[..., R
 
 @pytest.fixture(scope="session")
 def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The one Ray session of all Ray tests: four logical CPUs, on loopback, with a token of its own."""
+    """The one Ray session of all Ray tests: four logical CPUs, on loopback, with a token of its own.
+
+    Its workers take their environment from here, and with it the keys to the tests' buckets.
+    """
     folder = tmp_path_factory.mktemp("ray")
     (folder / "token").write_text(secrets.token_hex(32))
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(folder / "token")
     import ray
 
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="warning")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in S3_KEYS.items():
+            patch.setenv(name, value)
+        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="warning")
     yield
     ray.shutdown()
 

@@ -79,16 +79,31 @@ def objects(
 ) -> dict[str, bytes]:
     """Every object of a bucket below a prefix, by its key from there."""
     client = _client(address, keys)
-    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    found = [one["Key"] for page in pages for one in page.get("Contents", [])]
     return {
-        key.removeprefix(prefix): client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in found
+        key.removeprefix(prefix): client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        for key in listed(address, bucket, prefix, keys)
     }
+
+
+def listed(
+    address: str, bucket: str, prefix: str = "", keys: tuple[str, str] = ("test", "test")
+) -> list[str]:
+    """The keys of every object of a bucket below a prefix."""
+    pages = _client(address, keys).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return [one["Key"] for page in pages for one in page.get("Contents", [])]
 
 
 def make_bucket(address: str, bucket: str, keys: tuple[str, str] = ("test", "test")) -> None:
     """An empty bucket."""
     _client(address, keys).create_bucket(Bucket=bucket)
+
+
+def fill(address: str, bucket: str, root: Path, prefix: str = "") -> None:
+    """Every file below a folder as an object of the same name, below a prefix."""
+    client = _client(address, ("test", "test"))
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        key = f"{prefix}{path.relative_to(root).as_posix()}"
+        client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
 
 
 def _client(address: str, keys: tuple[str, str]) -> Any:

@@ -122,12 +122,20 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Seconds of work in each stage, summed over tasks, and the rows that went through it."""
+    """Seconds of work in each stage, summed over the tasks that were done, and the rows that went through it.
+
+    `commit`: seconds of each of its steps until the manifest was written. `labelling`: by the clock, of all
+    drivers; None where their log is lost. `workers` label at the same time, 0 where that is not known.
+    """
 
     tasks: int
     rows: int
     seconds: Mapping[str, float]
-    source: str
+    commit: Mapping[str, float]
+    labelling: float | None
+    workers: int
+    gpus: float
+    machines: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

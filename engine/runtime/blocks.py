@@ -18,7 +18,10 @@ from engine.types import Batch, Extent, Member, Receipt, Shard, Task
 
 
 def pack(batch: Batch, started: float) -> pa.Table:
-    """One row: the task, the failure, the seconds since `started`, and the spectra nested in a list."""
+    """One row: the task, the failure, the seconds since `started`, and the spectra nested in a list.
+
+    The time of day says how long the block lies before it is unpacked; it reaches no label.
+    """
     spectra = batch.spectra if batch.inputs is None else without_arrays(batch.spectra)
     columns = [_contiguous(column) for column in spectra.columns]
     rows = pa.StructArray.from_arrays(columns, fields=list(spectra.schema))
@@ -29,6 +32,8 @@ def pack(batch: Batch, started: float) -> pa.Table:
             "failure": pa.array([batch.failure], pa.string()),
             "seen": pa.array([batch.seen]),
             "read_seconds": pa.array([time.perf_counter() - started]),
+            "prepare_seconds": pa.array([batch.prepare_seconds]),
+            "packed": pa.array([time.time()]),
             "spectra": nested,
             "inputs": pack_inputs(batch.inputs),
         }
@@ -48,7 +53,16 @@ def unpack(block: pa.Table) -> tuple[Batch, float]:
     task = _task(json.loads(block["task"][0].as_py()))
     failure, seen = block["failure"][0].as_py(), block["seen"][0].as_py()
     inputs = unpack_inputs(block["inputs"].chunk(0))
-    batch = Batch(task=task, spectra=spectra, failure=failure, seen=seen, inputs=inputs)
+    batch = Batch(
+        task=task,
+        spectra=spectra,
+        failure=failure,
+        seen=seen,
+        inputs=inputs,
+        prepare_seconds=block["prepare_seconds"][0].as_py(),
+        # Clocks of two machines may differ by more than a block lies.
+        wait_seconds=max(0.0, time.time() - block["packed"][0].as_py()),
+    )
     return batch, block["read_seconds"][0].as_py()
 
 

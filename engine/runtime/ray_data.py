@@ -17,6 +17,7 @@ from ray.data.datasource import Datasource, ReadTask
 from engine.errors import AbundantError, PlanError, RunError
 from engine.plan import Plan
 from engine.runtime.blocks import is_outcome, pack, pack_outcome, unpack, unpack_outcome
+from engine.runtime.metrics import counted
 from engine.runtime.worker import Work, Worker, read_batch, start_worker, work_of
 from engine.spec import Profile
 from engine.types import Receipt, Sink, Task
@@ -113,7 +114,12 @@ def execute_ray_data(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Recei
     if not plan.tasks:
         return
     connect(profile)
-    for batch in _pipeline(plan, sink, profile).iter_batches(batch_size=None, batch_format="pyarrow"):
+    yield from counted(plan, _receipts(_pipeline(plan, sink, profile)))
+
+
+def _receipts(outcomes: Dataset) -> Iterator[Receipt]:
+    """Receipts as they come; raises the error that one of the blocks holds."""
+    for batch in outcomes.iter_batches(batch_size=None, batch_format="pyarrow"):
         table = pa.table(batch)
         yield from map(unpack_outcome, table["kind"].to_pylist(), table["content"].to_pylist())
 

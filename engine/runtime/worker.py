@@ -1,8 +1,8 @@
 """What every runtime does with one task: read it, infer it, stage it."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import torch
@@ -17,7 +17,7 @@ from engine.route import infer
 from engine.spec import Profile, RunSpec, SideColumn, digest
 from engine.surveys import survey_of
 from engine.surveys.seen import seen
-from engine.types import Batch, Receipt, Sink, Task
+from engine.types import Batch, Inputs, Receipt, Sink, Task
 
 READ_ATTEMPTS = 3
 FIRST_PAUSE_S = 0.2
@@ -43,11 +43,20 @@ def read_batch(work: Work, task: Task) -> Batch:
     at_first = seen(spec.survey, task.shard)
     try:
         spectra = _read_patiently(spec, work.tables, task)
-        inputs = load(work)[0].prepare(spectra) if work.prepare_with_read else None
-        return Batch(task=task, spectra=spectra, seen=at_first, inputs=inputs)
+        batch = Batch(task=task, spectra=spectra, seen=at_first)
+        return prepared(batch, load(work)[0].prepare) if work.prepare_with_read else batch
     except ShardError as error:
         ids = survey_of(spec.survey).read_ids(spec.survey, task)
         return Batch(task=task, spectra=ids, failure=f"{type(error).__name__}: {error}", seen=at_first)
+
+
+def prepared(batch: Batch, prepare: Callable[[pa.Table], Inputs]) -> Batch:
+    """The batch with its inputs, if it has spectra and lacks them; and how long that took."""
+    if batch.failure is not None or batch.inputs is not None:
+        return batch
+    start = time.perf_counter()
+    inputs = prepare(batch.spectra)
+    return replace(batch, inputs=inputs, prepare_seconds=time.perf_counter() - start)
 
 
 def _read_patiently(spec: RunSpec, tables: Sequence[Table], task: Task) -> pa.Table:
@@ -71,13 +80,22 @@ class Worker:
     side: tuple[SideColumn, ...] = ()
 
     def label(self, batch: Batch, read_seconds: float) -> Receipt:
-        """Infer one batch and stage it; TaskMismatch unless every row of it comes back."""
+        """Infer one batch and stage it; TaskMismatch unless every row of it comes back.
+
+        `read_seconds` is all that its reader took. What a GPU has not done yet counts where it is waited for.
+        """
+        read = read_seconds - batch.prepare_seconds
+        batch = prepared(batch, self._prepare)
         start = time.perf_counter()
         rows = infer(batch, self.model, self.networks, self.side)
         if len(rows) != len(batch.spectra):
             raise TaskMismatch(f"task {batch.task.task_id}: {len(batch.spectra)} rows in, {len(rows)} out")
-        seconds = {"read": read_seconds, "infer": time.perf_counter() - start}
+        seconds = {"read": read, "wait": batch.wait_seconds, "prepare": batch.prepare_seconds}
+        seconds |= {"draw": time.perf_counter() - start}
         return self.sink.stage(batch.task, rows, failure=batch.failure, seconds=seconds, seen=batch.seen)
+
+    def _prepare(self, spectra: pa.Table) -> Inputs:
+        return self.model.prepare(spectra, self.networks[0].away)
 
 
 def start_worker(work: Work, sink: Sink, device: torch.device) -> Worker:

@@ -68,3 +68,7 @@ class Batch:
     """Sizes and dates of the task's files when they were read."""
     inputs: Inputs | None = None
     """What was prepared with the read; None where the worker that labels prepares."""
+    prepare_seconds: float = 0.0
+    """How long preparing took, where it was done with the read."""
+    wait_seconds: float = 0.0
+    """How long the batch lay between reader and worker."""

@@ -11,6 +11,7 @@ from catalogs.read import Catalog
 from engine.flags import FLAGS
 from engine.models import MODELS
 from engine.surveys import SURVEYS
+from jobs.catalog_report.bottleneck import work_of
 from jobs.catalog_report.words import few, plain, share, short
 
 Row = tuple[str, ...]
@@ -128,7 +129,8 @@ def speed(found: Speed | None) -> list[Row]:
     """Stage, seconds of work, its share, rows per second of one worker, milliseconds per row."""
     if found is None:
         return []
-    total = sum(found.seconds.values())
+    work = work_of(found)
+    total = sum(work.values())
     return [
         (
             stage,
@@ -137,5 +139,18 @@ def speed(found: Speed | None) -> list[Row]:
             f"{found.rows / seconds:,.0f}" if seconds > 0 else "–",
             f"{1000 * seconds / found.rows:.3g}" if found.rows else "–",
         )
-        for stage, seconds in found.seconds.items()
+        for stage, seconds in work.items()
     ]
+
+
+def commit_steps(found: Speed | None) -> list[Row]:
+    """Step of the commit, its seconds, its share."""
+    steps = {} if found is None else found.commit
+    return [(step, few(spent), share(spent, sum(steps.values()))) for step, spent in steps.items()]
+
+
+def run(found: Speed) -> str:
+    """On what a run was done, in one line."""
+    workers = f"{found.workers:,} worker{'' if found.workers == 1 else 's'}" if found.workers else ""
+    gpus = f"{found.gpus:g} GPU{'' if found.gpus == 1 else 's'}" if found.gpus else ""
+    return ", ".join(_known(workers, gpus, *found.machines))

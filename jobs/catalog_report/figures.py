@@ -1,6 +1,6 @@
 """All figures of the page, in its order, as PNG; and in words why one is not there."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -9,7 +9,8 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from catalogs.overview import Overview
-from catalogs.overview.records import Distribution, Plane, Sky
+from catalogs.overview.records import Distribution, Plane, Sky, Speed
+from jobs.catalog_report.bottleneck import draw_time, work_of
 from jobs.catalog_report.curves import draw_coverage, draw_errors, draw_outcomes
 from jobs.catalog_report.panels import draw_kiel, draw_kiel_density, draw_ratio
 from jobs.catalog_report.sky import draw_closer, draw_sky
@@ -62,6 +63,9 @@ def _all(found: Overview) -> Iterator[_Planned]:
     for one in found.distributions:
         if one.rows:
             yield _Planned(section="coverage", alt=_of_label(one), draw=partial(draw_coverage, one))
+    if found.speed is not None and sum(work_of(found.speed).values()) > 0:
+        alt = f"Shares of time. {_of_speed(found.speed)}"
+        yield _Planned(section="time", alt=alt, draw=partial(draw_time, found.speed))
 
 
 def _kiel(found: Overview) -> Iterator[_Planned]:
@@ -94,6 +98,16 @@ def _of_plane(plane: Plane, colour: str) -> str:
 
 def _of_sky(sky: Sky) -> str:
     return f"{sky.count_H.sum():,} rows in {len(sky.pixel_H):,} HEALPix pixels of order {sky.order}"
+
+
+def _of_speed(speed: Speed) -> str:
+    parts = {"labelling": work_of(speed), "commit": speed.commit}
+    listed = (f"{name}: {_shares(seconds)}" for name, seconds in parts.items() if seconds)
+    return "; ".join(listed)
+
+
+def _shares(seconds: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share(spent, sum(seconds.values()))}" for name, spent in seconds.items())
 
 
 def _of_label(found: Distribution) -> str:

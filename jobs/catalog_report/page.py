@@ -8,6 +8,7 @@ from jinja2 import Environment, StrictUndefined
 from catalogs.overview import Overview, along, distributions, planes, sky
 from catalogs.read import Catalog
 from jobs.catalog_report import facts
+from jobs.catalog_report.bottleneck import verdict
 from jobs.catalog_report.figures import Picture, why_not
 from jobs.catalog_report.template import MARK, TEMPLATE
 from jobs.training_report.axes import DPI
@@ -46,6 +47,9 @@ def page(catalog: Catalog, found: Overview, drawn: Sequence[Picture]) -> str:
         unreadable=facts.failed(found.unreadable),
         no_result=facts.failed(found.no_result),
         speed=facts.speed(found.speed),
+        commit=facts.commit_steps(found.speed),
+        verdict=list(verdict(found.speed)),
+        ran_on=facts.run(found.speed) if found.speed else "",
         timed=found.speed,
         grain=GRAIN,
     )

@@ -178,15 +178,21 @@ steps, holds a row at all. Hatched: outside.</p>
 {{ table(["flags", "in tasks", "rows"], no_result | map("batch", 3) | map("first") | list, [], [0]) }}
 {% endif %}
 
-<h2>Throughput</h2>
+<h2>Where the time went</h2>
 {% if speed %}
+{% for sentence in verdict %}
+<p>{{ sentence }}</p>
+{% endfor %}
+{{ figures_of("time", "pair") }}
 {{ table(["stage", "seconds of work", "share", "rows/s of one worker", "ms per row"], speed, [0]) }}
-<p class="remark">Sums over {{ "{:,}".format(timed.tasks) }} tasks with {{ "{:,}".format(timed.rows) }}
-rows, from {{ timed.source }}. These are seconds of work, which several workers do at once: how long the run
-took, on how many workers, and how long writing took is not recorded.</p>
+{% if commit %}
+{{ table(["step of the commit", "seconds", "share"], commit, [0]) }}
+{% endif %}
+<p class="remark">Stages: work summed over {{ "{:,}".format(timed.tasks) }} tasks with
+{{ "{:,}".format(timed.rows) }} rows{% if ran_on %}, on {{ ran_on }}{% endif %}. Steps: by the clock, until
+the manifest was written; checking and publishing follow, and stand in the event log of the staging.</p>
 {% else %}
-<p class="remark">Not known: the manifest says nothing of it, and no staging of the run, whose receipts do,
-was found beside the catalog.</p>
+<p class="remark">Not known: the manifest says nothing of it.</p>
 {% endif %}
 </main>
 <footer>

@@ -94,7 +94,7 @@ def stage_survey(layout: Layout, files: int, make: Maker) -> list[str]:
 
 def _stage(layout: Layout, files: int, make: Maker, number: int) -> str:
     name = f"{number:07d}"
-    Stage(layout).stage(task(name), make(number, files), failure=None, seconds={"infer": 0.1})
+    Stage(layout).stage(task(name), make(number, files), failure=None, seconds={"draw": 0.1})
     return name
 
 

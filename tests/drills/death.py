@@ -13,8 +13,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, Literal
 
-# Audit events that change a folder; the first argument is the path.
-CHANGES = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"})
+# Audit events that change a folder, and how many of their arguments are paths.
+CHANGES = {"os.rename": 2, "os.link": 2, "os.remove": 1, "os.mkdir": 1, "os.rmdir": 1, "os.truncate": 1}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 Kind = Literal["operation", "power", "request", "instant"]
 
@@ -28,6 +28,9 @@ class Death:
 
     kind: Kind
     at: float
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.at:.4g}"
 
 
 @dataclass(slots=True)
@@ -48,6 +51,10 @@ class Disk:
         """Note a file with a new name, which is not on the disk before its folder is synced."""
         self.renamed.append((old, new))
         self.unnamed.append((old, new))
+
+    def link(self, old: Path) -> None:
+        """Note that a file of old gets another name: its bytes are on the disk."""
+        self.synced.add(_identity(old.stat()))
 
     def cut(self) -> None:
         """Lose what is not on the disk: bytes are halved, names go back to what they were."""
@@ -86,6 +93,8 @@ def _expect_operation(death: Death | None, folder: Path) -> Callable[[], int]:
             _die()
         if event == "os.rename":
             disk.rename(paths[0], paths[1])
+        elif event == "os.link":
+            disk.link(paths[0])
 
     sys.addaudithook(hear)
     return lambda: count[0]
@@ -112,7 +121,7 @@ def _changed(event: str, arguments: tuple[Any, ...], folder: Path) -> list[Path]
         path, _, flags = arguments
         given = [path] if isinstance(flags, int) and flags & WRITING else []
     elif event in CHANGES:
-        given = list(arguments[: 2 if event == "os.rename" else 1])
+        given = list(arguments[: CHANGES[event]])
     else:
         return []
     paths = [Path(os.fsdecode(one)) for one in given if isinstance(one, (str, bytes, os.PathLike))]

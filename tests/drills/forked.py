@@ -20,22 +20,44 @@ class End:
     seconds: float
 
 
-def run_forked(words: list[str], death: Death | None, *, heard: Path, log: Path) -> End:
-    """Run `abundant` with these words in a forked process which may be arranged to die.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A job under way: its process, since when, and where it says how many operations it has counted."""
+
+    pid: int
+    started: float
+    said: Path
+
+    def ended(self, *, wait: bool) -> End | None:
+        """How it ended; None while it lives and nobody waits. Asked once more after that it fails."""
+        pid, status = os.waitpid(self.pid, 0 if wait else os.WNOHANG)
+        if pid == 0:
+            return None
+        return End(
+            code=os.waitstatus_to_exitcode(status),
+            operations=int(self.said.read_text()) if self.said.exists() else 0,
+            seconds=time.perf_counter() - self.started,
+        )
+
+
+def start_forked(words: list[str], death: Death | None, *, heard: Path, log: Path) -> Child:
+    """Start `abundant` with these words in a forked process which may be arranged to die.
 
     `heard` is the folder whose operations count; what the job prints is appended to `log`.
     """
     started, said = time.perf_counter(), log.with_suffix(".operations")
     said.unlink(missing_ok=True)
-    child = os.fork()
-    if child == 0:
+    pid = os.fork()
+    if pid == 0:
         _live(words, death, heard, log, said)
-    _, status = os.waitpid(child, 0)
-    return End(
-        code=os.waitstatus_to_exitcode(status),
-        operations=int(said.read_text()) if said.exists() else 0,
-        seconds=time.perf_counter() - started,
-    )
+    return Child(pid=pid, started=started, said=said)
+
+
+def run_forked(words: list[str], death: Death | None, *, heard: Path, log: Path) -> End:
+    """As `start_forked`, until the job has ended."""
+    end = start_forked(words, death, heard=heard, log=log).ended(wait=True)
+    assert end is not None
+    return end
 
 
 def _live(words: list[str], death: Death | None, heard: Path, log: Path, said: Path) -> None:

@@ -10,9 +10,9 @@ import duckdb
 
 from catalogs import open_catalog, verify
 from tests.drills.death import Death
-from tests.drills.forked import End, run_forked
+from tests.drills.forked import Child, End, run_forked, start_forked
 from tests.drills.scene import Scene
-from tests.flows.bytes import fingerprint
+from tests.flows.bytes import fingerprint, hashes
 
 KILLED = -9
 DEATHS = 3
@@ -20,10 +20,11 @@ DEATHS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undisturbed:
-    """What a run that nothing disturbs makes, and what it takes."""
+    """What a run that nothing disturbs makes, and what it takes. `older` is what was there before."""
 
     bytes: dict[str, str]
     keys: frozenset[tuple[object, ...]]
+    older: dict[str, str]
     tasks: int
     operations: int
     seconds: float
@@ -31,32 +32,42 @@ class Undisturbed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a drill found: the deaths that were met, rows that got lost or doubled, files that differ."""
+    """What a drill found: the deaths that were met, rows that got lost or doubled, files that differ.
 
-    kind: str
+    `refused` counts drivers that were told that another one drives, `left` leases that outlived them.
+    """
+
     drill: int
     deaths: tuple[str, ...]
     lost: int
     doubled: int
     differing: tuple[str, ...]
+    refused: int = 0
+    left: int = 0
 
     @property
     def is_sound(self) -> bool:
-        """Was the catalog that of the undisturbed run?"""
-        return not (self.lost or self.doubled or self.differing)
+        """Was the catalog that of the undisturbed run, what was there before as before, and all let go?"""
+        return not (self.lost or self.doubled or self.differing or self.left)
 
 
 def undisturbed(scene: Scene) -> Undisturbed:
     """Run once without any death; AssertionError with its log where that fails."""
     folder = scene.folder / "undisturbed"
     shutil.rmtree(folder, ignore_errors=True)
+    scene.prepare(folder / "catalogs")
     end = attempt(scene, folder, None)
     assert end.code == 0, (folder / "log").read_text()
-    root = folder / "catalogs"
+    return made_of(scene, folder / "catalogs", end)
+
+
+def made_of(scene: Scene, root: Path, end: End) -> Undisturbed:
+    """What the run that ended so has made under `root`."""
     return Undisturbed(
-        bytes=prints(root),
-        keys=frozenset(keys(root)),
-        tasks=len(list(root.glob("_staging/*/receipts/*.json"))),
+        bytes=prints(scene, root),
+        keys=frozenset(keys(scene, root)),
+        older={} if scene.older is None else older(scene, scene.older),
+        tasks=len(list(root.glob(f"_staging/drill-{scene.version}-*/receipts/*.json"))),
         operations=end.operations,
         seconds=end.seconds,
     )
@@ -67,9 +78,10 @@ def drill(scene: Scene, usual: Undisturbed, seed: int, number: int) -> Outcome:
     dice = random.Random(f"{seed}-{number}")
     folder = scene.folder / f"drill-{seed}-{number}"
     shutil.rmtree(folder, ignore_errors=True)
-    deaths = [_drawn(dice, usual) for _ in range(dice.randint(1, DEATHS))]
+    scene.prepare(folder / "catalogs")
+    deaths = [drawn(dice, usual) for _ in range(dice.randint(1, DEATHS))]
     met = killed_until_done(deaths, lambda death: attempt(scene, folder, death), folder / "log")
-    found = judge(folder / "catalogs", usual, "local", number, met)
+    found = judge(scene, folder / "catalogs", usual, number, met)
     if found.is_sound:
         shutil.rmtree(folder)
     return found
@@ -86,50 +98,70 @@ def killed_until_done(deaths: Sequence[Death], again: Callable[[Death | None], E
         if end.code == 0:
             break
         assert death is not None and end.code == KILLED, log.read_text()
-        met.append(f"{death.kind} {death.at:.4g}")
+        met.append(str(death))
     return met
 
 
 def attempt(scene: Scene, folder: Path, death: Death | None) -> End:
     """One call of the same command."""
+    return run_forked(_words(scene, folder), death, heard=folder / "catalogs", log=folder / "log")
+
+
+def begin(scene: Scene, folder: Path, death: Death | None, log: Path) -> Child:
+    """The same command, under way."""
+    return start_forked(_words(scene, folder), death, heard=folder / "catalogs", log=log)
+
+
+def _words(scene: Scene, folder: Path) -> list[str]:
     spec, profile = scene.write(folder / "catalogs", folder, "local")
-    words = ["run", str(spec), "--profile", str(profile)]
-    return run_forked(words, death, heard=folder / "catalogs", log=folder / "log")
+    return ["run", str(spec), "--profile", str(profile)]
 
 
-def judge(root: Path, usual: Undisturbed, kind: str, number: int, deaths: Sequence[str]) -> Outcome:
-    """Verify both catalogs of a drill and hold them against the undisturbed ones."""
-    verify(root / "drill" / "1")
-    rows, bytes_now = keys(root), prints(root)
-    names = sorted({*bytes_now, *usual.bytes})
+def judge(scene: Scene, root: Path, usual: Undisturbed, number: int, deaths: Sequence[str]) -> Outcome:
+    """Verify a drill's catalogs and hold them against the undisturbed ones, older ones against before."""
+    verify(root / "drill" / scene.version)
+    rows, bytes_now = keys(scene, root), prints(scene, root)
+    before = usual.bytes | usual.older
+    now = bytes_now | (older(scene, root) if usual.older else {})
+    names = sorted({*now, *before})
     return Outcome(
-        kind=kind,
         drill=number,
         deaths=tuple(deaths),
         lost=len(usual.keys - set(rows)),
         doubled=len(rows) - len(set(rows)),
-        differing=tuple(name for name in names if bytes_now.get(name) != usual.bytes.get(name)),
+        differing=tuple(name for name in names if now.get(name) != before.get(name)),
     )
 
 
-def keys(root: Path) -> list[tuple[object, ...]]:
+def keys(scene: Scene, root: Path) -> list[tuple[object, ...]]:
     """Every row's full key."""
-    catalog = open_catalog(root / "drill" / "1")
+    catalog = open_catalog(root / "drill" / scene.version)
     columns = ", ".join(catalog.manifest["keys"])
-    files = [str(path) for path in (root / "drill" / "1" / "dataset").rglob("Npix=*.parquet")]
+    files = [str(path) for path in (root / "drill" / scene.version / "dataset").rglob("Npix=*.parquet")]
     return duckdb.sql(f"SELECT {columns} FROM read_parquet({files})").fetchall()
 
 
-def prints(root: Path) -> dict[str, str]:
+def prints(scene: Scene, root: Path) -> dict[str, str]:
     """The fingerprints of the main and the side catalog."""
+    return _prints(scene.version, root, fingerprint)
+
+
+def older(scene: Scene, root: Path) -> dict[str, str]:
+    """The sha256 of every file of the version that is followed, manifests and all."""
+    assert scene.follows is not None
+    return _prints(scene.follows, root, hashes)
+
+
+def _prints(version: str, root: Path, of: Callable[[Path], dict[str, str]]) -> dict[str, str]:
     return {
-        f"{name}/{file}": digest
+        f"{name}/{version}/{file}": digest
         for name in ("drill", "drill-side")
-        for file, digest in fingerprint(root / name / "1").items()
+        for file, digest in of(root / name / version).items()
     }
 
 
-def _drawn(dice: random.Random, usual: Undisturbed) -> Death:
+def drawn(dice: random.Random, usual: Undisturbed) -> Death:
+    """A death in a run like the undisturbed one."""
     kind = dice.choices(("operation", "power", "instant"), (4, 3, 3))[0]
     if kind == "instant":
         return Death(kind="instant", at=dice.uniform(0, usual.seconds))

@@ -1,7 +1,8 @@
 """Drills on Ray: driver, actor or raylet is killed once some tasks are done; the same command goes on.
 
-Every job starts a cluster of its own, unless the environment names one (then no raylet is killed). Processes
-are found among the descendants of one that we started, and killed by their ids, nothing else.
+Catalogs lie on a disk, or in a bucket behind a bad network. Every job starts a cluster of its own, unless the
+environment names one (then no raylet is killed). Processes are found among the descendants of one that we
+started, and killed by their ids, nothing else.
 """
 
 import os
@@ -17,6 +18,7 @@ from typing import Literal
 
 import psutil
 
+from tests.drills import on_s3
 from tests.drills.local import KILLED, Outcome, Undisturbed, judge
 from tests.drills.scene import Scene
 
@@ -57,24 +59,39 @@ class Job:
         psutil.wait_procs(list(self.seen.values()), timeout=20)
 
 
-def drill(scene: Scene, usual: Undisturbed, cluster: Cluster, seed: int, number: int) -> Outcome:
+def drill(
+    scene: Scene,
+    usual: Undisturbed,
+    cluster: Cluster,
+    seed: int,
+    number: int,
+    store: on_s3.Store | None = None,
+) -> Outcome:
     """Kill a process of a run on Ray at a moment drawn from (seed, number); the same command ends the run."""
-    dice = random.Random(f"ray-{seed}-{number}")
+    kind = "ray" if store is None else "ray-s3"
+    dice = random.Random(f"{kind}-{seed}-{number}")
     victim = dice.choice(cluster.victims)
     receipts, pause = dice.randint(0, usual.tasks - 1), dice.uniform(0, 0.3)
-    folder = scene.folder / f"ray-{seed}-{number}"
+    folder = scene.folder / f"{kind}-{seed}-{number}"
     shutil.rmtree(folder, ignore_errors=True)
-    spec, profile = scene.write(folder / "catalogs", folder, "ray_data")
-    words = [sys.executable, "-m", "jobs", "run", str(spec), "--profile", str(profile)]
-    hit = _disturbed(words, cluster, folder, victim, lambda: _staged(folder) >= receipts, pause)
+    words = [sys.executable, "-m", "jobs", "run", *_written(scene, folder, store)]
+    hit = _disturbed(words, cluster, folder, victim, lambda: _staged(folder, store) >= receipts, pause)
     with (folder / "log").open("ab") as log:
         ended = subprocess.run(words, env=cluster.environment, stdout=log, stderr=log, check=False)
     assert ended.returncode == 0, (folder / "log").read_text()
     deaths = [f"{victim} after {receipts} receipts"] if hit else []
-    found = judge(folder / "catalogs", usual, "ray", number, deaths)
+    root = folder / "catalogs" if store is None else on_s3.brought(store, folder)
+    found = judge(scene, root, usual, number, deaths)
     if found.is_sound:
         shutil.rmtree(folder)
     return found
+
+
+def _written(scene: Scene, folder: Path, store: on_s3.Store | None) -> list[str]:
+    """The command's words that say what to run, and where."""
+    root, endpoint = (folder / "catalogs", None) if store is None else (on_s3.address(folder), store.proxy)
+    spec, profile = scene.write(root, folder, "ray_data", endpoint=endpoint)
+    return [str(spec), "--profile", str(profile)]
 
 
 def _disturbed(
@@ -137,7 +154,9 @@ def _end(job: Job) -> None:
     assert code in (0, 1, KILLED) or code < 0, f"the job ended with {code}"
 
 
-def _staged(folder: Path) -> int:
+def _staged(folder: Path, store: on_s3.Store | None) -> int:
+    if store is not None:
+        return on_s3.staged(store, folder)
     return len(list((folder / "catalogs").glob("_staging/*/receipts/[!.]*.json")))
 
 

@@ -19,13 +19,15 @@ from tests.drills.scene import Scene, make_scene
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_local_runs_that_are_killed_make_the_same_catalog(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "tests.drills", "local", "--drills", "8", "--dir", str(tmp_path)]
+@pytest.mark.parametrize(("kind", "many"), [("local", 8), ("following", 2), ("pairs", 3), ("pairs-s3", 1)])
+def test_runs_that_are_killed_or_doubled_make_the_same_catalog(kind: str, many: int, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "tests.drills", kind, "--drills", str(many), "--dir", str(tmp_path)]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    outcomes = [json.loads(line) for line in (tmp_path / "local-1.jsonl").read_text().splitlines()]
-    assert [(one["lost"], one["doubled"], one["differing"]) for one in outcomes] == [(0, 0, [])] * 8
-    assert sum(len(one["deaths"]) for one in outcomes) >= 8
+    outcomes = [json.loads(line) for line in (tmp_path / f"{kind}-1.jsonl").read_text().splitlines()]
+    found = [(one["lost"], one["doubled"], one["differing"], one["left"]) for one in outcomes]
+    assert found == [(0, 0, [], 0)] * many
+    assert sum(len(one["deaths"]) + one["refused"] for one in outcomes) >= many
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,12 @@ def usual(scene: Scene) -> Undisturbed:
     plan = make_plan(scene.spec(root))
     run(plan, Profile(runtime="local"))
     return Undisturbed(
-        bytes=prints(root), keys=frozenset(keys(root)), tasks=len(plan.tasks), operations=0, seconds=0
+        bytes=prints(scene, root),
+        keys=frozenset(keys(scene, root)),
+        older={},
+        tasks=len(plan.tasks),
+        operations=0,
+        seconds=0,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 import tomli_w
 
 import catalogs.stage
+from catalogs.events import read_events
 from catalogs.remote import Location
 from engine.plan import make_plan
 from engine.spec import Profile, RunSpec
@@ -65,8 +66,17 @@ def test_a_run_into_a_bucket_over_a_bad_network_is_a_local_run(
             assert hashes == fingerprint(tmp_path / "catalogs" / title / "1")
         staging = f"_staging/{layout_of(plan).run}"
         ours = ["test/1/", "test-side/1/", f"{staging}/data/", f"{staging}/receipts/", f"{staging}/plan.json"]
+        ours += [f"{staging}/events-"]
         for key in objects(server.address, "catalogs", "some/where/"):
             assert key.startswith(tuple(ours))
+        kinds = [event["event"] for event in read_events(layout_of(plan))]
+        assert [kind for kind in kinds if kind != "commit"] == [
+            "started",
+            "stopped",
+            "started",
+            "labelled",
+            "published",
+        ]
         (tmp_path / "run.toml").write_text(
             tomli_w.dumps(spec.model_dump(mode="json", by_alias=True, exclude_unset=True))
         )

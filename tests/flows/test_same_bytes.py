@@ -114,7 +114,7 @@ class DyingStage:
         seconds: Mapping[str, float],
         seen: str = "",
     ) -> Receipt:
-        if self.inner.receipts() and not self.marker.exists():
+        if not self.marker.exists() and self.inner.receipts():
             self.marker.touch()
             if self.after_data:
                 self.inner.stage(task, labels, failure=failure, seconds=seconds, seen=seen)

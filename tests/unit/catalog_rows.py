@@ -134,7 +134,7 @@ def staged(where: Layout, tables: Mapping[str, pa.Table], failures: Mapping[str,
     open_run(where, {"plan": where.plan_digest})
     sink = Stage(where)
     for task_id, labels in tables.items():
-        sink.stage(task(task_id), labels, failure=(failures or {}).get(task_id), seconds={"infer": 0.1})
+        sink.stage(task(task_id), labels, failure=(failures or {}).get(task_id), seconds={"draw": 0.1})
     return sink
 
 

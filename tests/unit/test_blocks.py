@@ -30,15 +30,17 @@ def test_what_goes_in_comes_out_without_a_copy(batch: Batch) -> None:
     assert again.task == batch.task
     assert again.spectra.equals(batch.spectra)
     assert seconds > 0
+    assert 0 <= again.wait_seconds < 60
     flux = batch.spectra["flux_b"].chunk(0).storage.flatten().buffers()[1]
     assert again.spectra["flux_b"].chunk(0).storage.flatten().buffers()[1].address == flux.address
 
 
 def test_prepared_inputs_travel_instead_of_pixels(batch: Batch) -> None:
     x_NI = np.random.default_rng(0).normal(size=(len(batch.spectra), 30)).astype(np.float32)
-    prepared = replace(batch, inputs=inputs_of(x_NI, np.abs(x_NI)))
+    prepared = replace(batch, inputs=inputs_of(x_NI, np.abs(x_NI)), prepare_seconds=1.5)
     again, _ = unpack(pack(prepared, started=0.0))
     assert again.inputs is not None
+    assert again.prepare_seconds == 1.5
     np.testing.assert_array_equal(again.inputs.x_NI, x_NI)
     np.testing.assert_array_equal(again.inputs.spectra.ivar_NP, np.abs(x_NI))
     assert again.inputs.extras.value_NE.shape == (len(x_NI), 0)

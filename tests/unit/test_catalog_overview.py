@@ -172,7 +172,10 @@ def test_stars_failures_and_seconds(found: Overview, rows: dict[str, np.ndarray]
     assert (none.reason, none.rows) == ("NO_RESULT", (rows["flags"] & 1).sum())
     assert found.speed is not None
     assert (found.speed.tasks, found.speed.rows) == (4, 2400)
-    assert found.speed.seconds["infer"] == pytest.approx(0.4)
+    assert found.speed.seconds["draw"] == pytest.approx(0.4)
+    assert found.speed.seconds["stage"] > 0
+    assert list(found.speed.commit)[-1] == "describe"
+    assert (found.speed.labelling, found.speed.workers) == (None, 0)
 
 
 def test_positions_may_be_missing_or_close_together(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The page on a catalog: one file, every figure that the catalog can give, a word on those it cannot."""
 
+import json
 import re
 from dataclasses import replace
 from io import BytesIO
@@ -18,12 +19,13 @@ from catalogs import open_catalog
 from catalogs.commit import commit
 from catalogs.layout import Layout, Product
 from catalogs.overview import overview
-from catalogs.overview.records import Overview, Sky
+from catalogs.overview.records import Overview, Sky, Speed
 from catalogs.verify import verify
 from engine.columns import catalog_columns, schema
 from engine.errors import InputError
 from engine.types import Column
 from jobs.catalog_report import report_place, write_report
+from jobs.catalog_report.bottleneck import verdict
 from jobs.catalog_report.curves import HATCHES, LINES, SHADES
 from jobs.catalog_report.figures import pictures, why_not
 from jobs.catalog_report.panels import MAP
@@ -32,7 +34,15 @@ from jobs.catalog_report.words import plain, ratio, share, sign
 from tests.unit.catalog_rows import COLUMNS, KEY_NAMES, KEYS, LABELS, layout, publish, staged, stars, tasks
 from tests.unit.test_training_report import images
 
-SECTIONS = ("Flags", "Kiel diagram", "Abundance ratios", "Sky", "Errors along S/N", "Failures", "Throughput")
+SECTIONS = (
+    "Flags",
+    "Kiel diagram",
+    "Abundance ratios",
+    "Sky",
+    "Errors along S/N",
+    "Failures",
+    "Where the time went",
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +76,8 @@ def with_labels(root: Path, names: tuple[str, ...], table: pa.Table) -> Layout:
 
 def test_the_page_holds_every_figure_and_points_nowhere(text: str) -> None:
     shown = images(text)
-    # Kiel twice, a ratio, the sky, errors and coverage of four labels, outcomes.
-    assert len(shown) == 2 + 1 + 1 + 4 + 1 + 4
+    # Kiel twice, a ratio, the sky, errors and coverage of four labels, outcomes, where the time went.
+    assert len(shown) == 2 + 1 + 1 + 4 + 1 + 4 + 1
     assert len(re.findall(r'<img [^>]*alt="[^"]{20,}"', text)) == len(shown)
     without = re.sub(r'href="data:,"', "", text)
     assert not re.findall(
@@ -166,7 +176,7 @@ def test_what_a_catalog_lacks_is_left_out_and_said(
 ) -> None:
     where = with_labels(tmp_path, labels, stars(300, task_id="t0"))
     found = overview(open_catalog(where.catalog))
-    assert {picture.section for picture in pictures(found)} == drawn
+    assert {picture.section for picture in pictures(found)} == drawn | {"time"}
     read = words(write_report(where.catalog, tmp_path / "page.html").read_text())
     assert all(one in read for one in said)
 
@@ -192,7 +202,8 @@ def test_a_catalog_where_all_failed_still_gives_a_page(tmp_path: Path) -> None:
     staged(where, {"t0": failed_everywhere()}, {"t0": "the disk is gone"})
     publish(where, ["t0"], failed_allowed=1)
     text = write_report(where.catalog, tmp_path / "page.html").read_text()
-    assert images(text) == []
+    assert len(images(text)) == 1
+    assert 'alt="Shares of time. labelling: draw' in text
     read = words(text)
     for one in (
         "No row is good",
@@ -215,18 +226,56 @@ def test_a_side_catalog_has_a_page_of_flags_and_sky(tmp_path: Path) -> None:
     product = Product(keys=KEY_NAMES, columns=COLUMNS, side=(wide,))
     commit(both, ["t0"], product, manifest={}, failed_allowed=0)
     found = overview(open_catalog(both.parts[1].catalog))
-    assert {picture.section for picture in pictures(found)} == {"sky"}
+    assert {picture.section for picture in pictures(found)} == {"sky", "time"}
     read = words(write_report(both.parts[1].catalog).read_text())
     assert "stars-side v1" in read and "the catalog has no labels" in read
 
 
-def test_without_its_staging_the_throughput_is_not_known(tmp_path: Path) -> None:
+def test_the_page_says_where_the_time_went_unless_nobody_knows(tmp_path: Path) -> None:
     where = layout(tmp_path)
     staged(where, {"t0": stars(40, task_id="t0")})
     publish(where, ["t0"])
-    found = overview(open_catalog(where.catalog))
-    assert found.speed is None
+    read = words(write_report(where.catalog).read_text())
+    assert "The bottleneck is “draw”" in read and "The commit took" in read
+    manifest = json.loads((where.catalog / "manifest.json").read_text())
+    del manifest["seconds"]
+    (where.catalog / "manifest.json").write_text(json.dumps(manifest))
+    assert overview(open_catalog(where.catalog)).speed is None
     assert "Not known: the manifest" in words(write_report(where.catalog).read_text())
+
+
+SPEED = Speed(
+    tasks=10,
+    rows=1000,
+    seconds={"read": 2.0, "wait": 0.0, "prepare": 3.0, "draw": 14.0, "stage": 1.0},
+    commit={"split": 1.0, "reduce": 4.0},
+    labelling=12.5,
+    workers=2,
+    gpus=0.0,
+    machines=("x86_64",),
+)
+
+
+def test_the_verdict_names_this_bottleneck_the_next_and_the_last() -> None:
+    assert list(verdict(SPEED)) == [
+        "The bottleneck is “draw”: 70.0 % of all work. One worker labels 50 rows/s.",
+        "The next bottleneck is “prepare”: were “draw” for nothing, one worker would label 167 rows/s, with "
+        "50.0 % of its time in “prepare”.",
+        "Labelling took 12.5 s on 2 workers, at work for 80.0 % of it; the rest went into starting and "
+        "waiting.",
+        "The commit took 5 s, most of it for “reduce”; with more than about 4 workers like these it would be "
+        "the bottleneck.",
+    ]
+
+
+@pytest.mark.parametrize(("wait", "words"), [(30.0, "Batches lay 3 s"), (0.1, "readers are what to add")])
+def test_with_gpus_the_verdict_says_who_waits_for_whom(wait: float, words: str) -> None:
+    found = replace(SPEED, gpus=1.0, seconds={**SPEED.seconds, "wait": wait})
+    assert any(words in sentence for sentence in verdict(found))
+
+
+def test_there_is_no_verdict_on_nothing() -> None:
+    assert list(verdict(None)) == list(verdict(replace(SPEED, rows=0))) == []
 
 
 def test_a_map_puts_stars_where_they_are() -> None:

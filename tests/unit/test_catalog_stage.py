@@ -18,12 +18,13 @@ from tests.unit.catalog_rows import PLAN, WORK, layout, publish, staged, stars, 
 
 def test_receipt_counts_what_was_written(tmp_path: Path) -> None:
     labels = stars(400, task_id="t")
-    receipt = staged(layout(tmp_path), {}).stage(task("t"), labels, failure=None, seconds={"infer": 1.5})
+    receipt = staged(layout(tmp_path), {}).stage(task("t"), labels, failure=None, seconds={"draw": 1.5})
     flags = labels["flags"].to_pylist()
     assert receipt.rows == 400 == receipt.ok + receipt.flagged + receipt.no_result
     assert receipt.no_result == sum(f & 1 for f in flags) > 0
     assert receipt.flagged == sum(f == 4 for f in flags) > 0
     assert receipt.flag_counts == {"0": receipt.no_result, "2": receipt.flagged}
+    assert receipt.seconds["draw"] == 1.5 and 0 < receipt.seconds["stage"] < 60
     assert pq.read_table(layout(tmp_path).staging / receipt.file).equals(labels)
 
 
@@ -31,7 +32,7 @@ def test_retry_overwrites_with_the_same_bytes(tmp_path: Path) -> None:
     where = layout(tmp_path)
     sink = staged(where, {"t": stars(50)})
     before = (where.data / "t.parquet").read_bytes()
-    sink.stage(task("t"), stars(50), failure=None, seconds={"infer": 9.0})
+    sink.stage(task("t"), stars(50), failure=None, seconds={"draw": 9.0})
     assert (where.data / "t.parquet").read_bytes() == before
     assert len(sink.receipts()) == 1
 
