@@ -49,6 +49,7 @@ class Stage:
         failure: str | None,
         seconds: Mapping[str, float],
         seen: str = "",
+        where: str = "",
     ) -> Receipt:
         """Write one task's labels, then its receipt. StagingError when they cannot be written."""
         content = staged_bytes(labels)
@@ -62,6 +63,7 @@ class Stage:
             reason=failure or "",
             seen=seen,
             seconds=dict(seconds),
+            where=where,
         )
         _write(self.layout.staging / receipt.file, content)
         _write(receipt_path(self.layout, task.task_id), json.dumps(receipt.to_dict()).encode())

@@ -24,6 +24,7 @@ from engine.surveys.seen import seen
 from engine.types import Receipt, Shard
 from jobs.following import following, product_of
 from jobs.progress import Tally, bars, say
+from jobs.submit.record import keep_own_job
 
 # Fewer rows are committed by the driver alone, before workers would have started.
 FEW_ROWS = 500_000
@@ -74,8 +75,10 @@ def run(plan: Plan, profile: Profile) -> RunReport:
         check(layout.catalog)
     else:
         with driving(layout) as lease:
-            if open_run(layout, plan.record()) is not RunState.PUBLISHED:
-                startup, rate = _execute(_anew(plan, followed), layout, profile, lease)
+            anew = _anew(plan, followed)
+            if open_run(layout, plan.record() | {"anew": len(anew.tasks)}) is not RunState.PUBLISHED:
+                keep_own_job(layout.staging)
+                startup, rate = _execute(anew, layout, profile, lease)
             committed = _commit(plan, layout, profile, lease, followed)
     return RunReport(catalog=layout.catalog, committed=committed, startup_seconds=startup, rate=rate)
 

@@ -92,7 +92,7 @@ class Labeller:
     def _worker(self) -> Worker:
         """Made with the first task, where an error of the bundle can be told like any other."""
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-        return start_worker(self._work, self._sink, device)
+        return start_worker(self._work, self._sink, device, ray.get_runtime_context().get_node_id())
 
     def __call__(self, block: pa.Table) -> pa.Table:
         if is_outcome(block):
