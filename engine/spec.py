@@ -333,6 +333,8 @@ class Profile(Frozen):
     """Least minutes between checkpoints of a training: as much is lost when it is killed. 0: each epoch."""
     object_store: int | None = Field(default=None, ge=80 * 2**20)
     """Bytes of each node's object store, where Ray starts here, or that a cluster must have; None: any."""
+    patience_minutes: float = Field(default=0.0, ge=0)
+    """Minutes to wait for an autoscaler's nodes before a profile that does not fit is refused."""
     address: Annotated[str, AfterValidator(cluster_address)] | None = None
     """Where `submit` finds a cluster, such as http://127.0.0.1:8265. Its token comes from the environment."""
 

@@ -29,7 +29,8 @@ from torch.nn import Module
 
 from engine import errors
 from engine.errors import InputError, RunError, UnexpectedNaN
-from engine.runtime.ray_data import connect, pool_size
+from engine.runtime.ray_data import connect
+from engine.runtime.ray_fit import Need, pool_size
 from engine.spec import Profile
 from engine.train.log import epochs_of
 from engine.train.loop import OnEpoch
@@ -95,7 +96,7 @@ def learn_on_ray(lesson: Lesson, on_epoch: OnEpoch, profile: Profile) -> list[Le
     """
     connect(profile)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    fit = pool_size(profile)
+    fit = pool_size(profile, Need(shared=lesson.nbytes))
     shared = ray.put(lesson)
     if lesson.settings.members > 1:
         return _ensemble(shared, lesson, on_epoch, profile, fit)

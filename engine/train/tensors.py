@@ -39,6 +39,11 @@ class Tensors:
     def __len__(self) -> int:
         return len(self.x_NI)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(getattr(self, name).nbytes for name in self.__slots__)
+
     def to(self, device: torch.device) -> "Tensors":
         """The same on a device."""
         return Tensors(**{name: getattr(self, name).to(device) for name in self.__slots__})
