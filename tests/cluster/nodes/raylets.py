@@ -49,6 +49,18 @@ class Node:
         """Every living process of the node, whoever its parent is by now."""
         return [one for one in psutil.process_iter() if _environment(one).get(MARK) == self.mark]
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Within the block the node's actors do nothing, so that others have time to."""
+        actors = [one for one in self.processes() if "MapWorker" in _title(one)]
+        for one in actors:
+            _signal(one, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for one in actors:
+                _signal(one, signal.SIGCONT)
+
     def kill(self) -> None:
         """Lose the node at once: SIGKILL to its raylet first, then to all that is left of it."""
         found = self.processes()
@@ -173,6 +185,14 @@ def _environment(process: psutil.Process) -> dict[str, str]:
         return process.environ()
     except (psutil.Error, OSError):
         return {}
+
+
+def _title(process: psutil.Process) -> str:
+    """How a process calls itself: Ray's workers say what they do in place of their command."""
+    try:
+        return " ".join(process.cmdline()[:1])
+    except psutil.Error:
+        return ""
 
 
 def _signal(process: psutil.Process, number: int) -> None:
