@@ -49,10 +49,14 @@ class Node:
         """Every living process of the node, whoever its parent is by now."""
         return [one for one in psutil.process_iter() if _environment(one).get(MARK) == self.mark]
 
+    def actors(self) -> list[psutil.Process]:
+        """The processes of Ray Data's actors."""
+        return [one for one in self.processes() if "MapWorker" in _title(one)]
+
     @contextmanager
     def standing_still(self) -> Iterator[None]:
         """Within the block the node's actors do nothing, so that others have time to."""
-        actors = [one for one in self.processes() if "MapWorker" in _title(one)]
+        actors = self.actors()
         for one in actors:
             _signal(one, signal.SIGSTOP)
         try:
