@@ -18,7 +18,7 @@ test-s3: $(INSTALLED)
 
 # Nodes with addresses of their own, of which one after the other is lost; as root: apt-get install iproute2
 test-cluster: $(INSTALLED)
-	$(BIN)/pytest tests/cluster/nodes/check.py
+	$(BIN)/pytest tests/cluster/nodes/check.py --timeout 900
 
 # Hundreds of runs that are killed and resumed; an hour. The same command goes on with those that are left.
 drills: $(INSTALLED)

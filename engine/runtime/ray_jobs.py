@@ -108,9 +108,9 @@ def followed(address: str, job_id: str) -> Iterator[str]:
     A connection that breaks is made again; ClusterError when that fails for PATIENCE_S. Ending the iteration
     does nothing to the job.
     """
-    told, heard = 0, time.monotonic()
-    while not state_of(address, job_id).is_over or not told:
-        at = 0
+    told, over = 0, state_of(address, job_id).is_over
+    while not over:
+        at, heard = 0, time.monotonic()
         try:
             for text in _tail(address, job_id):
                 heard, at = time.monotonic(), at + len(text)
@@ -118,22 +118,23 @@ def followed(address: str, job_id: str) -> Iterator[str]:
                 if at > told:
                     yield text[told - at :]
                     told = at
-            break
+            over = state_of(address, job_id).is_over
         except (*NOBODY, RuntimeError):
-            _wait_for(address, job_id, until=heard + PATIENCE_S)
+            over = _wait_for(address, job_id, until=heard + PATIENCE_S).is_over
+    # Ray ends what it sends without the last lines of a job that has just ended.
+    if rest := log_of(address, job_id)[told:]:
+        yield rest
 
 
-def _wait_for(address: str, job_id: str, until: float) -> None:
-    """Until the cluster answers again; its ClusterError when it is too late."""
+def _wait_for(address: str, job_id: str, until: float) -> JobState:
+    """How a job stands once the cluster answers again; its ClusterError when it is too late."""
     while True:
         time.sleep(PAUSE_S)
         try:
-            state_of(address, job_id)
+            return state_of(address, job_id)
         except ClusterError:
             if time.monotonic() > until:
                 raise
-        else:
-            return
 
 
 def _tail(address: str, job_id: str) -> Iterator[str]:

@@ -80,7 +80,7 @@ def local_prints(scene: Scene, folder: Path) -> dict[str, str]:
 def alive(cluster: Raylets, count: int) -> None:
     """Wait until so many nodes are there."""
     asked = (
-        "import sys, time, ray; ray.init(log_to_driver=False); until = time.monotonic() + 90\n"
+        "import sys, time, ray; ray.init(log_to_driver=False); until = time.monotonic() + 240\n"
         "while sum(node['Alive'] for node in ray.nodes()) != int(sys.argv[1]):\n"
         "    assert time.monotonic() < until, ray.nodes()\n"
         "    time.sleep(0.2)\n"

@@ -24,7 +24,7 @@ import psutil
 REPOSITORY = Path(__file__).parents[3]
 RAY = Path(sys.executable).with_name("ray")
 MARK = "ABUNDANT_TEST_NODE"
-PATIENCE_S, STORE = 90.0, 120 * 2**20
+PATIENCE_S, STORE = 240.0, 120 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,12 +16,16 @@ import tomli_w
 
 from engine.errors import SpecError
 from engine.plan import make_plan
+from engine.runtime import ray_jobs
+from engine.runtime.ray_jobs import Handed, followed, hand_in, state_of
+from engine.simulate import simulate_desi
 from engine.spec import Profile
 from engine.toml import load
 from jobs.__main__ import main
 from jobs.run import run
 from jobs.submit.code import pack
 from tests.cluster.nodes.raylets import REPOSITORY, Raylets, raylets
+from tests.cluster.nodes.relay import relay
 from tests.drills.local import prints
 from tests.drills.scene import Scene, make_scene
 from tests.flows.command import Abundant, Outcome
@@ -144,13 +148,14 @@ def test_the_log_can_be_followed_again_after_ctrl_c_and_the_job_be_stopped_and_g
     following.send_signal(signal.SIGINT)
     assert following.wait(60) == 130
     assert "the job goes on; follow it: abundant logs" in (folder / "log").read_text()
-    shown = abundant("status", spec)
-    assert "last heard of" in shown.out and "dead" not in shown.out and "not published yet" in shown.out
-    again = abundant("submit", spec, "--profile", profile, "--no-follow")
-    assert (again.code, "under way already" in again.err) == (0, True), again.err
-    assert "is running" in abundant("logs", spec).err
-    stopped = abundant("stop", spec)
-    assert "was stopped; what is done is kept" in stopped.err, stopped.err
+    with cluster.nodes[0].standing_still():
+        shown = abundant("status", spec)
+        assert "last heard of" in shown.out and "dead" not in shown.out and "not published yet" in shown.out
+        again = abundant("submit", spec, "--profile", profile, "--no-follow")
+        assert (again.code, "under way already" in again.err) == (0, True), again.err
+        assert "is running" in abundant("logs", spec).err
+        stopped = abundant("stop", spec)
+        assert "was stopped; what is done is kept" in stopped.err, stopped.err
     after = abundant("status", spec).out
     assert "the same command goes on" in after and " 0 left" not in after
     ended = abundant("submit", spec, "--profile", profile)
@@ -255,3 +260,72 @@ def test_an_address_with_a_secret_is_refused(address: str, tmp_path: Path) -> No
     (tmp_path / "profile.toml").write_text(tomli_w.dumps({"address": address}))
     with pytest.raises(SpecError, match="without password or token"):
         load(tmp_path / "profile.toml", Profile)
+
+
+def test_a_broken_connection_is_made_again_and_no_line_is_lost_or_told_twice(
+    cluster: Raylets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", cluster.environment["RAY_AUTH_TOKEN_PATH"])
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "")
+    monkeypatch.setattr(ray_jobs, "PAUSE_S", 0.2)
+    program = "import time\nfor i in range(40): print(f'line {i};', flush=True); time.sleep(0.1)\n"
+    with zipfile.ZipFile(tmp_path / "code.zip", "w") as code:
+        code.writestr("count.py", program)
+    job = Handed(
+        job_id="counting",
+        command=f"exec {sys.executable} count.py",
+        code=tmp_path / "code.zip",
+        about={},
+        environment={},
+    )
+    told, cut = "", 0
+    with relay(int(cluster.dashboard.rpartition(":")[2])) as tunnel:
+        hand_in(tunnel.address, job)
+        for text in followed(tunnel.address, job.job_id):
+            told += text
+            if f"line {10 * (cut + 1)};" in told and cut < 3:
+                cut += 1
+                assert tunnel.cut() > 0
+        assert state_of(tunnel.address, job.job_id).status == "SUCCEEDED"
+    assert cut == 3
+    lines = [line for line in told.splitlines() if line.startswith("line")]
+    assert lines == [f"line {i};" for i in range(40)]
+
+
+def test_a_training_is_submitted_too(cluster: Raylets, abundant: Abundant, tmp_path: Path) -> None:
+    truth = simulate_desi(tmp_path / "survey", stars=300, seed=11, resolution=False)
+    plain = {
+        "survey": {"name": "desi", "root": str(tmp_path / "survey")},
+        "labels": {
+            "path": str(truth),
+            "key": ["survey", "program", "healpix", "targetid"],
+            "names": ["teff", "logg"],
+            "error_floor": {"teff": 50.0, "logg": 0.1},
+        },
+        "model": {"name": "desi_mlp_4", "hyper": {"hidden": [32, 16, 16, 8], "dropout": 0.05}},
+        "training": {"epochs": 3, "batch": 64},
+        "sampling": {"draws": 10},
+        "bundle": {"out": str(tmp_path / "bundle"), "name": "small"},
+    }
+    (tmp_path / "train.toml").write_text(tomli_w.dumps(plain))
+    (tmp_path / "profile.toml").write_text(f'runtime = "local"\naddress = "{cluster.dashboard}"\n')
+    words = ("submit", tmp_path / "train.toml", "--profile", tmp_path / "profile.toml")
+    done = abundant(*words)
+    assert done.code == 0 and "Bundle small in" in done.out, done.out + done.err
+    for name in (tmp_path / "train.toml", tmp_path / "bundle-training"):
+        shown = abundant("status", name).out
+        assert (
+            "written" in shown and "not written" not in shown and "member 0" in shown and "3 epochs" in shown
+        )
+    again = abundant(*words)
+    assert (again.code, "is not empty" in again.err) == (2, True)
+
+
+def test_what_only_the_cluster_can_see_is_checked_there(
+    cluster: Raylets, abundant: Abundant, scene: Scene, tmp_path: Path
+) -> None:
+    spec, profile = written(scene, tmp_path, cluster)
+    spec.write_text(spec.read_text().replace(str(scene.folder / "bundle"), "/far/away/bundle"))
+    told = abundant("submit", spec, "--profile", profile)
+    assert "Not on this machine: /far/away/bundle. The cluster will check the plan." in told.err
+    assert told.code == 1 and "/far/away/bundle" in told.out and "the same submit goes on" in told.err
