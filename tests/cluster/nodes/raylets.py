@@ -6,6 +6,7 @@ whatever a SIGKILL has made of its parents. In a network namespace a node has an
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -94,6 +95,7 @@ class Raylets:
     """A cluster: its head first, then other nodes as they join."""
 
     folder: Path
+    sockets: Path
     environment: Mapping[str, str]
     gcs: str
     dashboard: str
@@ -126,7 +128,12 @@ class Raylets:
         command += [f"--node-ip-address={place.address}", f"--object-store-memory={STORE}"]
         # Defaults are ports that another node on this machine may have; 0 lets the system choose.
         command += [f"--dashboard-agent-listen-port={free_port()}", "--min-worker-port=0"]
-        command += ["--max-worker-port=0", "--disable-usage-stats"]
+        # Nodes that start at once in one folder would take the same names for their sockets.
+        command += [
+            "--max-worker-port=0",
+            "--disable-usage-stats",
+            f"--temp-dir={self.sockets / str(number)}",
+        ]
         with log.open("wb") as out:
             process = subprocess.Popen(
                 command, env=dict(self.environment) | {MARK: mark}, stdout=out, stderr=out, cwd=REPOSITORY
@@ -139,7 +146,7 @@ class Raylets:
 def raylets(folder: Path, cpus: int, place: Place = HERE) -> Iterator[Raylets]:
     """A cluster of one head node; all its nodes are ended with the block.
 
-    Ray's sockets lie in its folder and their paths may have 107 bytes, so that one is made in /tmp.
+    The paths of Ray's sockets may have 107 bytes, so its own folder lies in /tmp.
     """
     token = folder / "token"
     token.write_text(secrets.token_hex(32))
@@ -148,18 +155,20 @@ def raylets(folder: Path, cpus: int, place: Place = HERE) -> Iterator[Raylets]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "PYTHONPATH": str(REPOSITORY),
-        "RAY_TMPDIR": f"/tmp/r{secrets.token_hex(3)}",
     }
     port, dashboard = free_port(), free_port()
-    found = Raylets(folder, environment, f"{place.address}:{port}", f"http://{place.address}:{dashboard}")
+    sockets = Path(f"/tmp/r{secrets.token_hex(3)}")
+    gcs, api = f"{place.address}:{port}", f"http://{place.address}:{dashboard}"
+    found = Raylets(folder, sockets, environment, gcs, api)
     words = ["--head", f"--port={port}", f"--dashboard-host={place.address}", f"--dashboard-port={dashboard}"]
-    words += [f"--ray-client-server-port={free_port()}", f"--temp-dir={environment['RAY_TMPDIR']}"]
+    words += [f"--ray-client-server-port={free_port()}"]
     try:
         found._start(words, cpus, place)
         _wait(found)
         yield found
     finally:
         found.stop()
+        shutil.rmtree(sockets, ignore_errors=True)
 
 
 def free_port() -> int:
