@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.cluster.nodes.mission import Mission, alive, local_prints, mission
@@ -77,26 +76,7 @@ def test_all_working_nodes_are_lost_and_others_join(
     assert prints(asked.folder / "catalogs") == usual
 
 
-def test_the_drivers_node_is_lost_and_the_same_command_goes_on_elsewhere(
-    places: list[Place], cluster: Raylets, asked: Mission, usual: dict[str, str]
-) -> None:
-    driver = asked.start(places[1])
-    done = asked.wait(lambda found: len(found) == 2, driver)
-    with cluster.nodes[2].standing_still():
-        for one in (psutil.Process(driver.pid), *psutil.Process(driver.pid).children(recursive=True)):
-            one.kill()
-        cluster.nodes[1].kill()
-    driver.wait()
-    alive(cluster, 2)
-    cluster.join(cpus=1, place=places[3])
-    alive(cluster, 3)
-    again = asked.start(places[2])
-    asked.end(again)
-    assert "Resuming:" in asked.log() and sum(done.values()) > 0
-    assert prints(asked.folder / "catalogs") == usual
-
-
-def test_the_head_is_lost_and_the_same_command_goes_on_with_another_cluster(
+def test_the_drivers_node_is_lost_with_the_head_and_the_same_command_goes_on_elsewhere(
     places: list[Place], cluster: Raylets, asked: Mission, usual: dict[str, str], tmp_path: Path
 ) -> None:
     driver = asked.start(places[0])
