@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-s3 drills lint bench fuzz clean
+.PHONY: demo test test-s3 test-cluster drills lint bench fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/abundant demo
@@ -15,6 +15,10 @@ test: lint
 # Against Ceph's own S3 server, as root: apt-get install ceph-mon ceph-mgr ceph-osd radosgw
 test-s3: $(INSTALLED)
 	$(BIN)/pytest tests/rgw/check.py
+
+# Nodes with addresses of their own, of which one after the other is lost; as root: apt-get install iproute2
+test-cluster: $(INSTALLED)
+	$(BIN)/pytest tests/cluster/nodes/check.py --timeout 900
 
 # Hundreds of runs that are killed and resumed; an hour. The same command goes on with those that are left.
 drills: $(INSTALLED)

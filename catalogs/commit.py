@@ -113,8 +113,8 @@ class _Job:
     clock: Clock
 
     def digest(self) -> str:
-        """All that the receipts say of the rows; not how long they took, which a retry changes."""
-        said = [replace(receipt, seconds={}, seen="").to_dict() for receipt in self.staged]
+        """All that the receipts say of the rows; not where and how fast, which a retry changes."""
+        said = [replace(receipt, seconds={}, seen="", where="").to_dict() for receipt in self.staged]
         older = "" if self.takeover is None else self.takeover.followed.digest()
         return hashlib.sha256(f"{json.dumps(said, sort_keys=True)}{older}".encode()).hexdigest()
 

@@ -92,6 +92,12 @@ def honours_absence(folder: Remote) -> bool:
         probe.unlink()
 
 
+def last_holder(folder: Remote) -> Holder | None:
+    """Who took the run last and has not let it go; None where there is nobody."""
+    leases = _leases(folder)
+    return _read(leases[-1]) if leases else None
+
+
 def _next(folder: Remote, holder: Holder) -> int:
     """The number of the next lease; RunError while the last one's holder lives."""
     leases = _leases(folder)

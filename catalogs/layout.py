@@ -31,6 +31,7 @@ from engine.types import Column
 MANIFEST = "manifest.json"
 PROPERTIES = "hats.properties"
 DATASET = "dataset"
+PLAN, LEASE = "plan.json", "lease.json"
 TEMPORARY = ".tmp"
 
 SIDE = "-side"
@@ -111,12 +112,12 @@ class Layout:
     @property
     def plan(self) -> Location:
         """What was planned last."""
-        return self.staging / "plan.json"
+        return self.staging / PLAN
 
     @property
     def lease(self) -> Location:
         """Who drives the run at this moment; in an object store lease-000001.json and so on, beside it."""
-        return self.staging / "lease.json"
+        return self.staging / LEASE
 
     @property
     def scratch(self) -> Location:

@@ -16,13 +16,13 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Protocol
 
-from catalogs.generations import take
+from catalogs.generations import last_holder, take
 from catalogs.holder import HOLDER, STALE_S, Holder, is_dead, now, refusal, taken_over, this_process
-from catalogs.layout import Layout
+from catalogs.layout import LEASE, Layout
 from catalogs.remote import Location, Remote
 from engine.errors import StagingError
 
-__all__ = ["BEAT_S", "STALE_S", "Holder", "Lease", "driving"]
+__all__ = ["BEAT_S", "STALE_S", "Holder", "Lease", "driving", "holder_at"]
 
 BEAT_S = 30.0
 LENGTH = 512
@@ -91,6 +91,11 @@ def driving(layout: Layout) -> Iterator[Lease]:
     finally:
         done.set()
         lease.release()
+
+
+def holder_at(staging: Location) -> Holder | None:
+    """Who holds the run of a staging area, dead or alive; None where that cannot be told. OSError."""
+    return last_holder(staging) if isinstance(staging, Remote) else _read(staging / LEASE)[0]
 
 
 def _taken(path: Location) -> tuple[Lease, Holder]:

@@ -91,14 +91,15 @@ def _digest(folder: Location) -> tuple[str | None, bool]:
 def _refuse_nested(layout: Layout) -> None:
     """Whatever is written inside a published catalog damages it."""
     for folder in _enclosing(layout.catalog.parent):
-        if _is_sealed(folder):
+        if is_sealed(folder):
             raise PlanError(
                 f"{layout.catalog} would lie inside {folder}, which is a published catalog; "
                 "choose a [catalog] root outside of it"
             )
 
 
-def _is_sealed(folder: Location) -> bool:
+def is_sealed(folder: Location) -> bool:
+    """Is there a published catalog? PlanError where nobody can tell."""
     try:
         return (folder / PROPERTIES).is_file()
     except OSError as error:

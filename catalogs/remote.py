@@ -34,6 +34,7 @@ class Stat:
 
     st_size: int
     etag: str
+    st_mtime: float
     st_mode: int = S_IFREG
 
 
@@ -78,7 +79,7 @@ class Remote:
     def stat(self) -> Stat:
         """FileNotFoundError unless it is an object."""
         about = self._asked(lambda: self._call("head_object", Key=self._key))
-        return Stat(about["ContentLength"], about["ETag"].strip('"'))
+        return Stat(about["ContentLength"], about["ETag"].strip('"'), about["LastModified"].timestamp())
 
     def is_file(self) -> bool:
         """Is there an object of this very name?"""
@@ -189,7 +190,8 @@ class Remote:
         while True:
             page = self._asked(lambda: self._call("list_objects_v2", MaxKeys=most, **prefix, **more))  # noqa: B023
             for one in page.get("Contents", []):
-                yield one["Key"], Stat(one["Size"], one["ETag"].strip('"'))
+                about = Stat(one["Size"], one["ETag"].strip('"'), one["LastModified"].timestamp())
+                yield one["Key"], about
             if not page.get("IsTruncated"):
                 return
             more = {"ContinuationToken": page["NextContinuationToken"]}

@@ -50,6 +50,7 @@ class Stage:
         failure: str | None,
         seconds: Mapping[str, float],
         seen: str = "",
+        where: str = "",
     ) -> Receipt:
         """Write one task's labels, then its receipt. StagingError when they cannot be written.
 
@@ -68,6 +69,7 @@ class Stage:
             reason=failure or "",
             seen=seen,
             seconds={**seconds, "stage": time.perf_counter() - start},
+            where=where,
         )
         _write(receipt_path(self.layout, task.task_id), json.dumps(receipt.to_dict()).encode())
         return receipt

@@ -4,7 +4,8 @@ AbundantError
 ├── InputError            what was asked for is wrong: and the message says how to mend it (exit code 2)
 │   ├── SpecError             the TOML file: unknown key, wrong type, missing value
 │   ├── BundleError           the model on disk: missing, altered, not readable
-│   └── PlanError             the parts do not fit: survey and model, catalog folder, tolerance
+│   ├── PlanError             the parts do not fit: survey and model, catalog folder, tolerance
+│   └── ClusterError          a cluster cannot be reached, or does not let us in: its address, its token
 ├── ShardError            one task cannot be read: becomes a receipt `failed`, the run goes on
 │   ├── ShardCorrupt          the file is wrong and will stay so: never retried
 │   └── ShardUnavailable      the file cannot be reached now: retried, then failed
@@ -35,6 +36,10 @@ class BundleError(InputError):
 
 class PlanError(InputError):
     """Survey, model and catalog cannot work together as asked."""
+
+
+class ClusterError(InputError):
+    """A cluster does not answer, does not know a job, or does not let us in."""
 
 
 class ShardError(AbundantError):

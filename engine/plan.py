@@ -106,7 +106,7 @@ def make_plan(spec: RunSpec) -> Plan:
     shards = sorted(survey.list_shards(spec.survey), key=lambda shard: shard.path)
     tasks = tuple(task for shard in shards for task in cut(shard, rows))
     digests = table_digests(tables)
-    work = digest([version("abundant"), spec.digest(), spec.model.sha256, digests])
+    work = _work_digest(spec, digests)
     return Plan(
         spec=spec,
         digest=digest([work, [task.task_id for task in tasks]]),
@@ -120,6 +120,25 @@ def make_plan(spec: RunSpec) -> Plan:
         tasks=tasks,
         warnings=tuple(_warnings(spec, card, shards)),
     )
+
+
+def work_digest_of(spec: RunSpec) -> str:
+    """A plan's `work_digest` without looking at the survey: what names its staging. Errors as `make_plan`."""
+    spec = pinned(spec)
+    return _work_digest(spec, table_digests(open_tables(spec.auxiliary, survey_of(spec.survey).columns)))
+
+
+def work_digest_in(record: Mapping[str, Any]) -> str:
+    """The `work_digest` of a plan by its record; "" where another program wrote it."""
+    try:
+        spec = RunSpec.model_validate(record["spec"])
+        return digest([record["versions"]["abundant"], spec.digest(), spec.model.sha256, record["tables"]])
+    except (KeyError, TypeError, ValueError):
+        return ""
+
+
+def _work_digest(spec: RunSpec, tables: Mapping[str, str]) -> str:
+    return digest([version("abundant"), spec.digest(), spec.model.sha256, tables])
 
 
 def unlike(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

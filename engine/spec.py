@@ -7,6 +7,7 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -44,6 +45,17 @@ def _text(root: object) -> object:
 def _root(root: str) -> str:
     """An address such as s3://bucket/prefix as it is, a folder as an absolute path."""
     return root if "://" in root else str(_absolute(Path(root)))
+
+
+def cluster_address(address: str) -> str:
+    """The address of a cluster's Jobs API without a slash at its end; ValueError where it holds a secret."""
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or "@" in parts.netloc:
+        raise ValueError(
+            "give the address of Ray's dashboard, http://host:8265 or https://…, without password or token, "
+            "which comes from RAY_AUTH_TOKEN_PATH or RAY_AUTH_TOKEN"
+        )
+    return address.rstrip("/")
 
 
 # Absolute from the start: workers may stand in another folder than the driver.
@@ -320,7 +332,11 @@ class Profile(Frozen):
     checkpoint_minutes: float = Field(default=0.0, ge=0)
     """Least minutes between checkpoints of a training: as much is lost when it is killed. 0: each epoch."""
     object_store: int | None = Field(default=None, ge=80 * 2**20)
-    """Bytes of Ray's object store; None: Ray's choice."""
+    """Bytes of each node's object store, where Ray starts here, or that a cluster must have; None: any."""
+    patience_minutes: float = Field(default=0.0, ge=0)
+    """Minutes to wait for an autoscaler's nodes before a profile that does not fit is refused."""
+    address: Annotated[str, AfterValidator(cluster_address)] | None = None
+    """Where `submit` finds a cluster, such as http://127.0.0.1:8265. Its token comes from the environment."""
 
 
 def digest(plain: object) -> str:

@@ -21,6 +21,11 @@ def strictly(plain: object, kind: type[S]) -> S:
     return kind.model_validate_json(json.dumps(plain, default=_refuse_date), strict=True)
 
 
+def sections(path: Path) -> frozenset[str]:
+    """The names at the top of a TOML file, which tell a training from a run; SpecError as `load`."""
+    return frozenset(_toml(path))
+
+
 def load(path: Path, kind: type[S]) -> S:
     """The spec or profile in a TOML file; relative paths in it are taken from the current folder.
 

@@ -1,7 +1,9 @@
 """What a person sees while long work goes on."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +21,7 @@ from engine.types import Receipt
 
 # Everything meant for a person goes to stderr, so that `abundant query --format csv > file` stays clean.
 CONSOLE = Console(stderr=True, highlight=False)
+LINE_S = 10.0
 
 
 def say(text: str) -> None:
@@ -45,18 +48,27 @@ def bars(**totals: int) -> Iterator[list["Bar"]]:
 
 
 class Bar:
-    """One bar of a rich progress display."""
+    """One bar of a rich progress display; in a log, which has no bars, a line every LINE_S."""
 
     def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress, self._task = progress, task
+        self._progress, self._task, self._told = progress, task, time.monotonic()
 
     def advance(self, remark: str = "") -> None:
         """One more of the total."""
         self._progress.update(self._task, advance=1, remark=remark)
+        self._tell(remark)
 
     def reach(self, done: int, of: int, remark: str = "") -> None:
         """So many of a total that is now known."""
         self._progress.update(self._task, completed=done, total=of, remark=remark)
+        self._tell(remark)
+
+    def _tell(self, remark: str) -> None:
+        if CONSOLE.is_terminal or time.monotonic() - self._told < LINE_S:
+            return
+        self._told, task = time.monotonic(), self._progress.tasks[self._task]
+        left = f", {timedelta(seconds=round(task.time_remaining))} left" if task.time_remaining else ""
+        say(f"{task.description} {task.completed:,.0f}/{task.total or 0:,.0f} {remark}{left}")
 
 
 class Tally:

@@ -26,6 +26,7 @@ from engine.types import Receipt, Shard
 from jobs.account import Steps, accounted, known_of
 from jobs.following import following, product_of
 from jobs.progress import Tally, bars, say
+from jobs.submit.record import keep_own_job
 
 # Fewer rows are committed by the driver alone, before workers would have started.
 FEW_ROWS = 500_000
@@ -84,8 +85,10 @@ def run(plan: Plan, profile: Profile) -> RunReport:
         check(layout.catalog)
     else:
         with driving(layout) as lease, recording(layout) as events:
-            if open_run(layout, plan.record()) is not RunState.PUBLISHED:
-                startup, rate = _execute(_anew(plan, followed), layout, profile, Watch(lease, events))
+            anew = _anew(plan, followed)
+            if open_run(layout, plan.record() | {"anew": len(anew.tasks)}) is not RunState.PUBLISHED:
+                keep_own_job(layout.staging)
+                startup, rate = _execute(anew, layout, profile, Watch(lease, events))
             committed = _commit(plan, layout, profile, Watch(lease, events), followed)
     return RunReport(catalog=layout.catalog, committed=committed, startup_seconds=startup, rate=rate)
 

@@ -86,7 +86,7 @@ def flags() -> Table:
     return table
 
 
-def _pairs() -> Table:
+def pairs() -> Table:
     """Names and values, folded rather than cut: a path must stay whole."""
     table = Table(show_header=False, box=None)
     table.add_column(no_wrap=True)
@@ -99,7 +99,7 @@ def plan(found: Plan) -> Table:
     shards = {task.shard.shard_id: task.shard for task in found.tasks}
     files = sum(len(shard.members) or 1 for shard in shards.values())
     most = max((task.stop - task.start for task in found.tasks), default=0)
-    table = _pairs()
+    table = pairs()
     table.add_row("plan", found.digest[:12])
     root = escape(found.spec.survey.root)
     table.add_row("survey", f"{found.spec.survey.name}, {files:,} files under {root}")
@@ -173,7 +173,7 @@ def _leftovers(done: CommitReport) -> str:
 
 def explained(row: Mapping[str, Any], manifest: Manifest) -> Table:
     """One row back to where it comes from, with its flags in words as far as the manifest has them."""
-    table = _pairs()
+    table = pairs()
     for name, value in traced(row, manifest):
         table.add_row(name, escape(value))
     texts = {flag["name"]: f"{flag['severity']}: {flag['text']}" for flag in manifest.get("flags", [])}

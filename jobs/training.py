@@ -19,6 +19,7 @@ from engine.train.store import read_about
 from jobs import show
 from jobs.crossmatch import steps
 from jobs.progress import CONSOLE, Bar, bars, epoch_remark, say
+from jobs.submit.record import keep_own_job
 from jobs.training_report import report_place, write_report
 
 
@@ -26,6 +27,7 @@ def run_training(spec: TrainSpec, profile: Profile | None = None) -> TrainReport
     """Train with progress, and show what came of it. Without a profile: in this process."""
     settings, done = spec.training, dict[int, int]()
     page = _free_place(spec)
+    keep_own_job(place_of(spec))
     total = settings.members * settings.epochs
     with ExitStack() as display:
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import pyarrow as pa
@@ -13,11 +13,13 @@ import torch
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
+from ray.data.exceptions import ExecutionTimeoutError
 
 from engine.errors import AbundantError, PlanError, RunError
 from engine.plan import Plan
 from engine.runtime.blocks import is_outcome, pack, pack_outcome, unpack, unpack_outcome
 from engine.runtime.metrics import counted
+from engine.runtime.ray_fit import Need, pool_size
 from engine.runtime.worker import Work, Worker, read_batch, start_worker, work_of
 from engine.spec import Profile
 from engine.types import Receipt, Sink, Task
@@ -93,7 +95,7 @@ class Labeller:
     def _worker(self) -> Worker:
         """Made with the first task, where an error of the bundle can be told like any other."""
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-        return start_worker(self._work, self._sink, device)
+        return start_worker(self._work, self._sink, device, ray.get_runtime_context().get_node_id())
 
     def __call__(self, block: pa.Table) -> pa.Table:
         if is_outcome(block):
@@ -109,7 +111,7 @@ def execute_ray_data(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Recei
 
     With the same CPUs for reader and actor, and no GPU, Ray fuses both: spectra never enter the object
     store. With a GPU on the actor the read stays on CPU tasks and overlaps. PlanError where the cluster
-    cannot hold the profile's actors; RunError if the fusion that should happen does not.
+    cannot hold the profile's actors; RunError if the fusion that should happen does not, or nothing moves.
     """
     if not plan.tasks:
         return
@@ -118,10 +120,17 @@ def execute_ray_data(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Recei
 
 
 def _receipts(outcomes: Dataset) -> Iterator[Receipt]:
-    """Receipts as they come; raises the error that one of the blocks holds."""
-    for batch in outcomes.iter_batches(batch_size=None, batch_format="pyarrow"):
-        table = pa.table(batch)
-        yield from map(unpack_outcome, table["kind"].to_pylist(), table["content"].to_pylist())
+    """Receipts as they come; raises the error that one of the blocks holds. RunError where nothing moves."""
+    try:
+        for batch in outcomes.iter_batches(batch_size=None, batch_format="pyarrow"):
+            table = pa.table(batch)
+            yield from map(unpack_outcome, table["kind"].to_pylist(), table["content"].to_pylist())
+    except ExecutionTimeoutError as error:
+        free = {name: ray.available_resources().get(name, 0) for name in ("CPU", "GPU")}
+        raise RunError(
+            f"nothing moved for {NO_PROGRESS_S} s: {free['CPU']:g} CPUs and {free['GPU']:g} GPUs of the "
+            "cluster are free, others hold the rest; run the same command again when there is room"
+        ) from error
 
 
 def connect(profile: Profile) -> None:
@@ -136,7 +145,8 @@ def connect(profile: Profile) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         ray.init(
-            object_store_memory=profile.object_store,
+            # A cluster that is joined has its own; whether it is large enough is asked before work starts.
+            object_store_memory=None if os.environ.get("RAY_ADDRESS") else profile.object_store,
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,
@@ -144,43 +154,15 @@ def connect(profile: Profile) -> None:
     except (ConnectionError, ValueError) as error:
         raise PlanError(
             f"Ray cannot be joined or started: {error}\nCheck RAY_ADDRESS (now "
-            f"{os.environ.get('RAY_ADDRESS', 'not set')}) and `object_store` in the profile, which is for a "
-            "cluster that is started here"
+            f"{os.environ.get('RAY_ADDRESS', 'not set')}), the cluster's token, and `object_store` in the "
+            "profile"
         ) from error
 
 
-def pool_size(profile: Profile) -> int:
-    """Actors to start; PlanError when the cluster cannot hold them, instead of Ray's silent wait."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    cpus, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
-    have = f"a cluster with {cpus:g} CPUs and {gpus:g} GPUs"
-    if profile.gpus > 0 and gpus == 0:
-        raise PlanError(
-            f"gpus = {profile.gpus:g}, but {have} has no GPU; run without `gpus` in the profile, or elsewhere"
-        )
-    fit = _actors_that_fit(nodes, profile)
-    each = f"of {profile.cpus:g} CPUs and {profile.gpus:g} GPUs"
-    if fit < 1:
-        beside = " beside its reader" if profile.gpus > 0 else ""
-        raise PlanError(
-            f"not one actor {each} fits{beside} on a node of {have}; lower `cpus` or `gpus` in the profile"
-        )
-    if profile.actors is not None and profile.actors > fit:
-        raise PlanError(
-            f"{profile.actors} actors {each} do not fit {have}; "
-            f"lower `actors` in the profile to at most {fit}"
-        )
-    return profile.actors or fit
-
-
-def _actors_that_fit(nodes: Sequence[Mapping[str, float]], profile: Profile) -> int:
-    """Actors that the nodes can hold, each on one of them."""
-    by_cpu = [int(node.get("CPU", 0) / profile.cpus) for node in nodes]
-    if profile.gpus == 0:
-        return sum(by_cpu)
-    by_gpu = [int(node.get("GPU", 0) / profile.gpus) for node in nodes]
-    # Readers need CPUs beside the actors that hold GPUs.
-    return min(sum(by_cpu) - 1, sum(map(min, by_cpu, by_gpu)))
+def _need(plan: Plan, profile: Profile) -> Need:
+    """A task is a block; without a GPU, read and actor are one and it never enters the object store."""
+    block = max(_rows(task) for task in plan.tasks) * plan.row_bytes
+    return Need(block=block, through_store=profile.gpus > 0)
 
 
 def _pipeline(plan: Plan, sink: Sink, profile: Profile) -> Dataset:
@@ -188,7 +170,7 @@ def _pipeline(plan: Plan, sink: Sink, profile: Profile) -> Dataset:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = NO_PROGRESS_S
-    size, work = min(pool_size(profile), len(plan.tasks)), work_of(plan, profile)
+    size, work = min(pool_size(profile, _need(plan, profile)), len(plan.tasks)), work_of(plan, profile)
     spectra = ray.data.read_datasource(
         SpectraSource(plan, work, fused=profile.gpus == 0),
         override_num_blocks=len(plan.tasks),

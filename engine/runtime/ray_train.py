@@ -30,7 +30,8 @@ from torch.nn import Module
 
 from engine import errors
 from engine.errors import InputError, RunError, UnexpectedNaN
-from engine.runtime.ray_data import connect, pool_size
+from engine.runtime.ray_data import connect
+from engine.runtime.ray_fit import Need, pool_size
 from engine.runtime.ray_stream import Streamed, streams, without_stars
 from engine.spec import Profile
 from engine.train.feed import Feed
@@ -98,7 +99,8 @@ def learn_on_ray(lesson: Lesson, on_epoch: OnEpoch, profile: Profile) -> list[Le
     """
     connect(profile)
     logging.getLogger("ray.train").setLevel(logging.ERROR)
-    fit = pool_size(profile)
+    # Members share the whole set in place; a stream's pieces may be spilled.
+    fit = pool_size(profile, Need(shared=lesson.nbytes if lesson.settings.members > 1 else 0))
     if lesson.settings.members > 1:
         return _ensemble(lesson, on_epoch, profile, fit)
     return [_together(lesson, on_epoch, profile, profile.actors or (fit if profile.gpus > 0 else 1))]

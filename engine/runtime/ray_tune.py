@@ -18,7 +18,8 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler
 
 from engine.errors import UnexpectedNaN
-from engine.runtime.ray_data import connect, pool_size
+from engine.runtime.ray_data import connect
+from engine.runtime.ray_fit import Need, pool_size
 from engine.spec import Profile
 from engine.train.loop import fit
 from engine.train.members import Lesson
@@ -73,7 +74,7 @@ def _tuner(
         tune_config=tune.TuneConfig(
             metric=METRIC,
             mode="min",
-            max_concurrent_trials=pool_size(profile),
+            max_concurrent_trials=pool_size(profile, Need(shared=lesson.nbytes)),
             scheduler=ASHAScheduler(
                 max_t=lesson.settings.epochs,
                 grace_period=min(search.grace, lesson.settings.epochs),

@@ -1,5 +1,6 @@
 """What every runtime does with one task: read it, infer it, stage it."""
 
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -78,6 +79,7 @@ class Worker:
     networks: tuple[Bank, ...]
     sink: Sink
     side: tuple[SideColumn, ...] = ()
+    where: str = ""
 
     def label(self, batch: Batch, read_seconds: float) -> Receipt:
         """Infer one batch and stage it; TaskMismatch unless every row of it comes back.
@@ -92,18 +94,21 @@ class Worker:
             raise TaskMismatch(f"task {batch.task.task_id}: {len(batch.spectra)} rows in, {len(rows)} out")
         seconds = {"read": read, "wait": batch.wait_seconds, "prepare": batch.prepare_seconds}
         seconds |= {"draw": time.perf_counter() - start}
-        return self.sink.stage(batch.task, rows, failure=batch.failure, seconds=seconds, seen=batch.seen)
+        return self.sink.stage(
+            batch.task, rows, failure=batch.failure, seconds=seconds, seen=batch.seen, where=self.where
+        )
 
     def _prepare(self, spectra: pa.Table) -> Inputs:
         return self.model.prepare(spectra, self.networks[0].away)
 
 
-def start_worker(work: Work, sink: Sink, device: torch.device) -> Worker:
-    """Load the bundle and thin its networks."""
+def start_worker(work: Work, sink: Sink, device: torch.device, node: str = "") -> Worker:
+    """Load the bundle and thin its networks; `node` is what Ray calls the place, beside the host's name."""
     assert work.spec.sampling is not None, "a plan fills it in"
     model, trained = load(work)
     banks = tuple(bank_of(network, work.spec.sampling, device) for network in trained)
-    return Worker(model=model, networks=banks, sink=sink, side=work.spec.catalog.side)
+    where = "/".join(name for name in (socket.gethostname(), node) if name)
+    return Worker(model=model, networks=banks, sink=sink, side=work.spec.catalog.side, where=where)
 
 
 def load(work: Work) -> tuple[Model, tuple[Network, ...]]:

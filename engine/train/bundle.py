@@ -72,8 +72,7 @@ def train(
     `attempt` where the trials of a search are. A training that was interrupted goes on from its last epoch;
     what it needs for that is in `place_of(spec)`.
     """
-    architecture, hyper = _architecture(spec)
-    check_place(spec.bundle.out)
+    architecture, hyper = check_training(spec)
     if spec.search is not None and attempt is None:
         raise PlanError('[search] needs `--profile` with a profile of runtime = "ray_data"')
     refuse_others(sorted(place_of(spec).glob("member-*")), _weights_digest(spec, hyper))
@@ -98,6 +97,12 @@ def train(
         history=history,
         validation=validation,
     )
+
+
+def check_training(spec: TrainSpec) -> tuple[Architecture, Frozen]:
+    """The network and its hyper-parameters; InputError for what cannot work, whatever the stars are."""
+    check_place(spec.bundle.out)
+    return _architecture(spec)
 
 
 def _stars(spec: TrainSpec, on_shard: OnShard) -> tuple[LabelledSpectra, dict[str, int]]:

@@ -46,6 +46,11 @@ class Lesson:
     identity: Identity
     least_s: float = 0.0
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all stars."""
+        return self.train.nbytes + self.validation.nbytes
+
     def folder(self, member: int) -> Path:
         """Where a member keeps its log and its checkpoints."""
         return self.place / f"member-{member}"

@@ -45,6 +45,11 @@ class Tensors:
         """Some of the stars."""
         return replace(self, **{name: getattr(self, name)[rows] for name in BY_STAR})
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(getattr(self, name).nbytes for name in self.__slots__)
+
     def to(self, device: torch.device) -> "Tensors":
         """The same on a device."""
         return Tensors(**{name: getattr(self, name).to(device) for name in self.__slots__})

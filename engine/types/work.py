@@ -67,7 +67,8 @@ class Receipt:
 
     `rows` = `ok` + `flagged` + `no_result`. A failed task's rows, where their ids could be read, are
     staged as NO_RESULT rows and counted there. `seen` stands for the sizes and dates of its files when it
-    was read: a task is done only as long as they stay the same.
+    was read: a task is done only as long as they stay the same. `where` is the host that did it, on Ray with
+    its node.
     """
 
     task_id: str
@@ -83,6 +84,7 @@ class Receipt:
     reason: str = ""
     seen: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
+    where: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The receipt as plain values, ready for JSON."""
@@ -100,6 +102,7 @@ class Sink(Protocol):
         failure: str | None,
         seconds: Mapping[str, float],
         seen: str = "",
+        where: str = "",
     ) -> Receipt:
         """Write one task's labels durably and return its receipt; StagingError when that fails."""
         ...

@@ -8,13 +8,13 @@ import sys
 from rich.markup import escape
 
 from engine.errors import AbundantError, InputError
-from jobs.cli import bundles, catalogs, look, release, report, runs, training
+from jobs.cli import bundles, catalogs, cluster, look, release, report, runs, training
 from jobs.cli.shared import group
 from jobs.progress import say
 
 app = group()
 app.info.help = "Stellar labels for every spectrum in a survey."
-for module in (look, runs, catalogs, release, report, training):
+for module in (look, runs, cluster, catalogs, release, report, training):
     app.add_typer(module.commands)
 app.add_typer(bundles.commands, name="bundle", help="Look at a bundle, check it, or hand its networks on.")
 

@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -53,6 +53,14 @@ def printing() -> Iterator[None]:
         # What is left in stdout's buffer is flushed once more when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(CLOSED_PIPE) from None
+
+
+def show_text(pieces: Iterable[str]) -> None:
+    """Print text on stdout as it comes."""
+    with printing():
+        for text in pieces:
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
 
 def show_page(page: RenderableType) -> None:

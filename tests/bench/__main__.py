@@ -1,6 +1,7 @@
 """`make bench`: measure, print a table, keep it in results/. Ratios within one run are what counts.
 
 Usage: python -m tests.bench [NAME ...]: read networks job memory surveys support train giants commit queries
+cluster
 """
 
 import json
@@ -17,6 +18,7 @@ from rich.table import Table
 
 from engine.simulate import simulate_desi
 from tests.bench import (
+    bench_cluster,
     bench_commit,
     bench_giants,
     bench_job,
@@ -41,8 +43,9 @@ KEPT = {
     "giants": "giants.json",
     "commit": "catalogs.json",
     "queries": "catalogs.json",
+    "cluster": "cluster.json",
 }
-STARS = {"read": 2_100, "job": 16_000, "memory": 20_000}
+STARS = {"read": 2_100, "job": 16_000, "memory": 20_000, "cluster": 8_000}
 AIMS = {
     "reader_over_raw": ">= 0.4",
     **bench_networks.AIMS,
@@ -55,6 +58,7 @@ AIMS = {
     **bench_giants.AIMS,
     **bench_commit.AIMS,
     **bench_queries.AIMS,
+    **bench_cluster.AIMS,
 }
 
 
@@ -79,6 +83,7 @@ def benches(work: Path) -> dict[str, Callable[[], dict[str, float]]]:
         "giants": lambda: bench_giants.bench(folder(work / "giants")),
         "commit": lambda: bench_commit.bench(folder(work / "commit")),
         "queries": lambda: bench_queries.bench(folder(work / "queries")),
+        "cluster": lambda: bench_cluster.bench(survey(work, STARS["cluster"]), folder(work / "cluster")),
     }
 
 

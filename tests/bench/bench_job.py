@@ -70,15 +70,15 @@ def stage_in(root: Path, plan: Plan) -> Stage:
     return Stage(layout)
 
 
-def on_ray(plan: Plan, stage: Stage) -> Run:
+def on_ray(plan: Plan, stage: Stage, actors: int = ACTORS) -> Run:
     """Execute the plan; the clock of the rate starts when as many receipts as actors are in."""
     start, early = time.perf_counter(), 0
     first = last = start
     rows = 0
-    for number, receipt in enumerate(execute_ray_data(plan, stage, Profile(actors=ACTORS)), start=1):
+    for number, receipt in enumerate(execute_ray_data(plan, stage, Profile(actors=actors)), start=1):
         last = time.perf_counter()
         rows += receipt.rows
-        if number == ACTORS:
+        if number == actors:
             first, early = last, rows
     return Run((rows - early) / (last - first), first - start)
 

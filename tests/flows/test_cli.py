@@ -28,8 +28,8 @@ from tests.conftest import SAMPLING
 from tests.flows.command import LOCAL, Abundant, local
 
 COMMANDS = """
-    baseline bundle commit compare crossmatch demo explain export flags import inspect models plan query
-    report run simulate surveys train verify
+    baseline bundle commit compare crossmatch demo explain export flags import inspect logs models plan query
+    report run simulate status stop submit surveys train verify
 """
 
 

@@ -9,7 +9,8 @@ import torch
 
 from engine.errors import PlanError, RunError
 from engine.plan import make_plan
-from engine.runtime import RUNTIMES, ray_data
+from engine.runtime import RUNTIMES, ray_data, ray_fit
+from engine.runtime.ray_fit import Need, pool_size
 from engine.spec import Profile, RunSpec
 from engine.types import Receipt
 
@@ -61,9 +62,9 @@ def test_actors_fill_the_nodes_one_by_one(
     monkeypatch: pytest.MonkeyPatch, nodes: list[dict[str, float]], profile: dict[str, Any], actors: int
 ) -> None:
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
-    assert ray_data.pool_size(Profile(**profile)) == actors
+    assert pool_size(Profile(**profile)) == actors
     with pytest.raises(PlanError, match=f"to at most {actors}"):
-        ray_data.pool_size(Profile(**profile, actors=actors + 1))
+        pool_size(Profile(**profile, actors=actors + 1))
 
 
 def test_a_node_too_small_for_one_actor_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +72,7 @@ def test_a_node_too_small_for_one_actor_is_told(monkeypatch: pytest.MonkeyPatch)
     nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}] * 2 + [{"Alive": False, "Resources": {"CPU": 64.0}}]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     with pytest.raises(PlanError, match="not one actor of 3 CPUs"):
-        ray_data.pool_size(Profile(cpus=3))
+        pool_size(Profile(cpus=3))
 
 
 def test_a_cluster_that_cannot_be_joined_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,3 +97,73 @@ def test_a_read_that_is_not_fused_is_refused_before_the_first_spectrum(
     )
     with pytest.raises(RunError, match="did not fuse read and actor"):
         list(RUNTIMES["ray_data"](make_plan(run_spec()), NoSink(), Profile(actors=1)))
+
+
+ROOMY = {"CPU": 4.0, "GPU": 2.0, "memory": 64.0 * 2**30, "object_store_memory": 8.0 * 2**30}
+
+
+@pytest.mark.parametrize(
+    ("node", "profile", "need", "message"),
+    [
+        ({"memory": 1.5 * 2**30}, {"actors": 4}, Need(block=2**26), "4 actors need 414 MiB .* enough for 3"),
+        ({"memory": 2**28}, {}, Need(), "1 actors need 350 MiB of memory each, but .* 256 MiB"),
+        (
+            {"object_store_memory": 2**30},
+            {"actors": 2, "gpus": 1},
+            Need(block=2**28, through_store=True),
+            "1,024 MiB of object store each, .* enough for 1; lower `actors`",
+        ),
+        (
+            {"object_store_memory": 2**30},
+            {},
+            Need(shared=2**31),
+            "training set has 2,048 MiB, .* raise `object",
+        ),
+    ],
+)
+def test_memory_and_object_store_are_asked_for_before_work_starts(
+    monkeypatch: pytest.MonkeyPatch, node: dict[str, float], profile: dict[str, Any], need: Need, message: str
+) -> None:
+    _has(monkeypatch, [ROOMY | node])
+    with pytest.raises(PlanError, match=message):
+        pool_size(Profile(**profile), need)
+    _has(monkeypatch, [ROOMY])
+    assert pool_size(Profile(**profile), need) >= 1
+
+
+def test_fused_blocks_need_no_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    _has(monkeypatch, [ROOMY | {"object_store_memory": 2**27}])
+    assert pool_size(Profile(), Need(block=2**27)) == 4
+
+
+def test_a_joined_cluster_must_have_the_object_store_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _has(monkeypatch, [ROOMY])
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert pool_size(Profile(object_store=8 * 2**30)) == 4
+    with pytest.raises(
+        PlanError, match=r"object_store = 17179869184, but a node of the cluster has 8589934592"
+    ):
+        pool_size(Profile(object_store=16 * 2**30))
+
+
+def test_nodes_of_an_autoscaler_are_asked_for_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without patience at once an error; with it, the nodes that come are counted."""
+    _has(monkeypatch, [{"CPU": 0.0}])
+    asked: list[list[dict[str, float]]] = []
+
+    def more(bundles: list[dict[str, float]]) -> None:
+        asked.append(bundles)
+        _has(monkeypatch, [{"CPU": 0.0}, ROOMY, ROOMY])
+
+    monkeypatch.setattr(ray_fit, "request_resources", more)
+    monkeypatch.setattr(ray_fit, "POLL_S", 0.0)
+    with pytest.raises(PlanError, match="a cluster with 0 CPUs and 0 GPUs has no GPU"):
+        pool_size(Profile(actors=3, gpus=1))
+    assert pool_size(Profile(actors=3, gpus=1, patience_minutes=1)) == 3
+    assert asked == [[{"CPU": 1.0, "GPU": 1.0}] * 3]
+
+
+def _has(monkeypatch: pytest.MonkeyPatch, nodes: list[dict[str, float]]) -> None:
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])

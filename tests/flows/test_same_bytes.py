@@ -113,14 +113,15 @@ class DyingStage:
         failure: str | None,
         seconds: Mapping[str, float],
         seen: str = "",
+        where: str = "",
     ) -> Receipt:
         if not self.marker.exists() and self.inner.receipts():
             self.marker.touch()
             if self.after_data:
-                self.inner.stage(task, labels, failure=failure, seconds=seconds, seen=seen)
+                self.inner.stage(task, labels, failure=failure, seconds=seconds, seen=seen, where=where)
                 (self.inner.layout.receipts / f"{task.task_id}.json").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
-        return self.inner.stage(task, labels, failure=failure, seconds=seconds, seen=seen)
+        return self.inner.stage(task, labels, failure=failure, seconds=seconds, seen=seen, where=where)
 
 
 @pytest.mark.ray
