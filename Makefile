@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-s3 drills lint bench fuzz clean
+.PHONY: demo test test-s3 test-cluster drills lint bench fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/abundant demo
@@ -15,6 +15,10 @@ test: lint
 # Against Ceph's own S3 server, as root: apt-get install ceph-mon ceph-mgr ceph-osd radosgw
 test-s3: $(INSTALLED)
 	$(BIN)/pytest tests/rgw/check.py
+
+# Deployments, as far as they can be checked without a cluster: apt-get install slurmctld slurm-client munge
+test-cluster: $(INSTALLED)
+	$(BIN)/pytest tests/cluster
 
 # Hundreds of runs that are killed and resumed; an hour. The same command goes on with those that are left.
 drills: $(INSTALLED)
