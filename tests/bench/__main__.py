@@ -1,6 +1,7 @@
 """`make bench`: measure, print a table, keep it in results/. Ratios within one run are what counts.
 
 Usage: python -m tests.bench [NAME ...]: read networks job memory surveys support train giants commit queries
+scale requests. engine/rates.toml, of which estimates are made, is written anew.
 """
 
 import json
@@ -24,9 +25,12 @@ from tests.bench import (
     bench_networks,
     bench_queries,
     bench_read,
+    bench_requests,
+    bench_scale,
     bench_support,
     bench_surveys,
     bench_train,
+    rates,
 )
 
 RESULTS = Path(__file__).parent / "results"
@@ -41,6 +45,8 @@ KEPT = {
     "giants": "giants.json",
     "commit": "catalogs.json",
     "queries": "catalogs.json",
+    "scale": "scale.json",
+    "requests": "scale.json",
 }
 STARS = {"read": 2_100, "job": 16_000, "memory": 20_000}
 AIMS = {
@@ -55,6 +61,7 @@ AIMS = {
     **bench_giants.AIMS,
     **bench_commit.AIMS,
     **bench_queries.AIMS,
+    **bench_scale.AIMS,
 }
 
 
@@ -79,6 +86,8 @@ def benches(work: Path) -> dict[str, Callable[[], dict[str, float]]]:
         "giants": lambda: bench_giants.bench(folder(work / "giants")),
         "commit": lambda: bench_commit.bench(folder(work / "commit")),
         "queries": lambda: bench_queries.bench(folder(work / "queries")),
+        "scale": lambda: bench_scale.bench(folder(work / "scale")),
+        "requests": lambda: bench_requests.bench(folder(work / "requests")),
     }
 
 
@@ -99,6 +108,7 @@ def main(names: list[str]) -> None:
             if not names or name in names:
                 console.print(f"measuring {name} …")
                 shown |= keep(RESULTS / KEPT[name], name, bench())
+    rates.write()
     console.print(table(shown))
 
 
