@@ -17,6 +17,7 @@ from engine.models import MODELS
 from engine.plan import Plan
 from engine.spec import Frozen, Profile, RunSpec
 from engine.surveys import SURVEYS, survey_of
+from engine.surveys.store.file import STREAM_BYTES
 from engine.surveys.survey import Survey
 
 # What the rates of networks were measured with.
@@ -155,8 +156,8 @@ def published_size(spec: RunSpec) -> Size:
     name, known = spec.survey.name, published()
     if name not in known:
         raise PlanError(
-            f"neither files nor bundle of this spec are here, nor is the size of a release of {name} known; plan "
-            f"where they are, or ask for one of {', '.join(known)}"
+            f"neither files nor bundle of this spec are here, nor is the size of a release of {name} known; "
+            f"plan where they are, or ask for one of {', '.join(known)}"
         )
     found = known[name]
     sampling = spec.sampling or MODELS[found.network].sampling
@@ -210,8 +211,7 @@ def forecast(size: Size, profile: Profile, prices: Prices, measured: Rates) -> F
     return Forecast(
         size=size,
         read_bytes=size.rows * per_byte,
-        requests=size.files * measured.requests_per_file.get(size.survey, 1.0)
-        + size.tasks * measured.requests_per_task.get(size.survey, 1.0),
+        requests=_requests(size, size.rows * per_byte, measured),
         catalog_bytes=size.rows * measured.bytes_per_row,
         read_hours=read,
         prepare_hours=prepare,
@@ -224,6 +224,14 @@ def forecast(size: Size, profile: Profile, prices: Prices, measured: Rates) -> F
         wall_hours=wall,
         cost=_cost(cores, card, prices),
     )
+
+
+def _requests(size: Size, read_bytes: float, measured: Rates) -> float:
+    """Of an object store, as they were counted; else one for each piece of the files, which are streamed."""
+    if size.survey not in measured.requests_per_file:
+        return size.files + read_bytes / STREAM_BYTES
+    per_file, per_task = (of[size.survey] for of in (measured.requests_per_file, measured.requests_per_task))
+    return size.files * per_file + size.tasks * per_task
 
 
 def _known(rates_of: Mapping[str, float], name: str, what: str) -> float:
