@@ -1,7 +1,7 @@
 """`make bench`: measure, print a table, keep it in results/. Ratios within one run are what counts.
 
 Usage: python -m tests.bench [NAME ...]: read networks job memory surveys support train giants commit queries
-scale requests. engine/rates.toml, of which estimates are made, is written anew.
+scale workers requests. engine/rates.toml, of which estimates are made, is written anew.
 """
 
 import json
@@ -46,6 +46,7 @@ KEPT = {
     "commit": "catalogs.json",
     "queries": "catalogs.json",
     "scale": "scale.json",
+    "workers": "scale.json",
     "requests": "scale.json",
 }
 STARS = {"read": 2_100, "job": 16_000, "memory": 20_000}
@@ -87,6 +88,7 @@ def benches(work: Path) -> dict[str, Callable[[], dict[str, float]]]:
         "commit": lambda: bench_commit.bench(folder(work / "commit")),
         "queries": lambda: bench_queries.bench(folder(work / "queries")),
         "scale": lambda: bench_scale.bench(folder(work / "scale")),
+        "workers": lambda: bench_scale.bench_workers(folder(work / "workers")),
         "requests": lambda: bench_requests.bench(folder(work / "requests")),
     }
 
