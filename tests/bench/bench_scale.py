@@ -50,7 +50,7 @@ WORKERS, WAIT_S, TASKS_EACH = (1, 8, 64), 0.5, 20
 ON_RAY, RAY_WAIT_S, RAY_TASKS_EACH = (1, 8), 1.0, 20
 AIMS = {
     "plan_1m_s": "< 60",
-    "driver_bytes_per_task": "bounded",
+    "plan_1m_cpu_s": "< 60",
     "driver_peak_of_10x_over_1x_per_task": "about 1",
     "efficiency_64_workers": ">= 0.9",
     "ray_efficiency_8_actors": ">= 0.9",
