@@ -79,7 +79,7 @@ def test_a_card_takes_the_network_and_its_price() -> None:
     measured = rates().model_copy(update={"gpu": {"desi_mlp_5": 10_000.0}})
     cores = forecast(size(), Profile(actors=4), PRICES, measured)
     card = forecast(size(), Profile(actors=4, gpus=0.5), PRICES, measured)
-    assert card.gpu_hours == pytest.approx(100 / 3.6)
+    assert card.gpu_hours == pytest.approx(100 / 3600)
     assert card.core_hours < cores.core_hours
     assert card.cost == pytest.approx(card.core_hours * 0.05 + card.gpu_hours * 2.0)
     assert card.wall_hours == pytest.approx(card.gpu_hours / 2 + card.commit_hours)
