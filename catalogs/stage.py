@@ -6,8 +6,9 @@ is done if and only if its receipt is there.
 
 import hashlib
 import json
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import partial
@@ -78,6 +79,10 @@ class Stage:
         """The receipts of every task that is done, sorted by task id."""
         return receipts(self.layout)
 
+    def each_receipt(self) -> Iterator[Receipt]:
+        """The same, one after the other: a million of them need not be held."""
+        return each_receipt(self.layout)
+
 
 def receipts(layout: Layout) -> tuple[Receipt, ...]:
     """All receipts of a run whose data are there in full, sorted by task id.
@@ -85,13 +90,30 @@ def receipts(layout: Layout) -> tuple[Receipt, ...]:
     A receipt that cannot be read, or whose data file is missing, no file or of another size, counts as
     absent: the task is done again. StagingError when a server does not answer.
     """
+    return tuple(each_receipt(layout))
+
+
+def each_receipt(layout: Layout) -> Iterator[Receipt]:
+    """As `receipts`, read while they are asked for."""
     try:
-        paths = sorted(layout.receipts.glob("[!.]*.json"), key=str)
-        read = partial(_receipt, size_of=_sizes(layout))
-        found = list(each(read, layout.receipts, paths))
+        read = partial(_receipt, layout.receipts, _sizes(layout))
+        for receipt in each(read, layout.receipts, _names(layout.receipts)):
+            if receipt is not None:
+                yield receipt
     except OSError as error:
         raise StagingError(f"{layout.receipts}: cannot be read: {error.strerror or error}") from error
-    return tuple(receipt for receipt in found if receipt is not None)
+
+
+def _names(folder: Location) -> list[str]:
+    """Names of receipts in order, as plain strings: paths would take most of the memory and of the time."""
+    if isinstance(folder, Remote):
+        names = [path.name for path in folder.glob("[!.]*.json")]
+    elif folder.is_dir():
+        with os.scandir(folder) as found:
+            names = [one.name for one in found]
+    else:
+        names = []
+    return sorted(name for name in names if name.endswith(".json") and not name.startswith("."))
 
 
 def data_file(task_id: str) -> str:
@@ -127,7 +149,8 @@ def open_run(layout: Layout, plan_record: Mapping[str, Any]) -> RunState:
     return state
 
 
-def _receipt(path: Location, size_of: Callable[[str], int | None]) -> Receipt | None:
+def _receipt(folder: Location, size_of: Callable[[str], int | None], name: str) -> Receipt | None:
+    path, task_id = folder / name, name.removesuffix(".json")
     try:
         receipt = RECEIPT.validate_json(path.read_bytes(), strict=True)
     except (FileNotFoundError, ValueError):
@@ -136,8 +159,7 @@ def _receipt(path: Location, size_of: Callable[[str], int | None]) -> Receipt | 
         if isinstance(path, Remote):
             raise
         return None
-    size = size_of(path.stem)
-    own = (receipt.task_id, receipt.file, receipt.bytes) == (path.stem, data_file(path.stem), size)
+    own = (receipt.task_id, receipt.file, receipt.bytes) == (task_id, data_file(task_id), size_of(task_id))
     return receipt if own else None
 
 

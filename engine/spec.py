@@ -327,6 +327,10 @@ class Profile(Frozen):
     """CPUs that Ray reserves per reader and per actor."""
     gpus: float = Field(default=0.0, ge=0)
     """GPUs per actor; fractions share a card."""
+    in_flight: int = Field(default=2, ge=1, le=64)
+    """Tasks that each actor has at once, one in work and the rest waiting for it: more never wait."""
+    retries: int = Field(default=5, ge=-1)
+    """How often a task whose worker died is done again before the run ends; -1: always."""
     prepare: Literal["read", "actor"] = "actor"
     """Where spectra become inputs. read: on the CPUs that read; actor: beside the network, or on its GPU."""
     checkpoint_minutes: float = Field(default=0.0, ge=0)

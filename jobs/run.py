@@ -113,16 +113,16 @@ def _execute(plan: Plan, layout: Layout, profile: Profile, watch: Watch) -> tupl
     stage = Stage(layout)
     if any(is_published(part) for part in layout.parts):
         # Of two catalogs one is published: its rows stand, and only what got lost since is done again.
-        lost = plan.without({receipt.task_id for receipt in stage.receipts()})
+        lost = plan.without({receipt.task_id for receipt in stage.each_receipt()})
         return _label(lost, stage, profile, watch)
     # A failed task is tried again: its file may have come back, with the content that the plan knows.
-    done = {receipt.task_id for receipt in stage.receipts() if receipt.status == "done"}
-    left = plan.without(done - _touched(plan, stage))
+    then = {receipt.task_id: receipt.seen for receipt in stage.each_receipt() if receipt.status == "done"}
+    left = plan.without(then.keys() - _touched(plan, then))
     if len(left.tasks) < len(plan.tasks):
         say(f"Resuming: {len(plan.tasks) - len(left.tasks)} of {len(plan.tasks)} tasks are already done.")
     timing = _label(left, stage, profile, watch)
     for _ in range(ROUNDS):
-        if not (touched := _touched(plan, stage)):
+        if not (touched := _touched(plan, _seen_then(stage))):
             return timing
         say(f"{len(touched)} tasks are done again: their files were written after they were read.")
         again = plan.without({task.task_id for task in plan.tasks} - touched)
@@ -132,9 +132,13 @@ def _execute(plan: Plan, layout: Layout, profile: Profile, watch: Watch) -> tupl
     )
 
 
-def _touched(plan: Plan, stage: Stage) -> set[str]:
+def _seen_then(stage: Stage) -> dict[str, str]:
+    """What receipts tell of the sizes and dates of their files, by task."""
+    return {receipt.task_id: receipt.seen for receipt in stage.each_receipt()}
+
+
+def _touched(plan: Plan, then: Mapping[str, str]) -> set[str]:
     """The tasks whose receipts tell of other sizes or dates than their files have now."""
-    then = {receipt.task_id: receipt.seen for receipt in stage.receipts()}
     read = [task for task in plan.tasks if task.task_id in then]
     shards = {task.shard.shard_id: task.shard for task in read}
     now = {shard_id: seen(plan.spec.survey, shard) for shard_id, shard in shards.items()}
@@ -169,7 +173,7 @@ def commit_run(plan: Plan, profile: Profile = LOCAL) -> CommitReport:
         return _commit(plan, layout, profile)
     with driving(layout) as lease, recording(layout) as events:
         begun = any(is_published(part) for part in layout.parts)
-        if not begun and (touched := _touched(_anew(plan, followed), Stage(layout))):
+        if not begun and (touched := _touched(_anew(plan, followed), _seen_then(Stage(layout)))):
             raise CommitError(
                 f"the files of {len(touched)} tasks were written after they were read; "
                 "`abundant run` does these tasks again"

@@ -1,4 +1,4 @@
-"""Whatever a training spec asks for beside spectra, made up for the stars of a simulated survey.
+"""Whatever a training or run spec asks for beside spectra, made up for the stars of a simulated survey.
 
 Label tables, [[auxiliary]] tables and velocities are written where no survey has them, with the columns that
 the spec names, under its own names and in its own format.
@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from engine.simulate.surveys.table import TABLE_COLUMNS
+from engine.spec import ModelSpec, RunSpec, Storage, TableColumns
 from engine.train.cuts import named_columns
 from engine.train.cuts_language import parse
 from engine.train.spec import LabelTable, TrainSpec
@@ -38,6 +40,7 @@ QUANTITIES: Mapping[str, tuple[float, float]] = {
     "ipd_gof_harmonic_amplitude": (0.01, 0.05),
 }
 """Columns of label tables that are neither labels nor errors, and between what they lie."""
+WHOLE = ("gaia_source_id", "astrometric_params_solved")
 BITS = {"STARFLAG": 9, "ASPCAPFLAG": 23}
 """Columns of bits, and the bit of a star that is to be left out."""
 ALIASES = {"ci_fe": "c_1_fe", "tiii_fe": "ti_2_fe"}
@@ -61,6 +64,41 @@ def with_inputs(spec: TrainSpec, truth_path: Path, folder: Path) -> TrainSpec:
         tables.append(table.model_copy(update={"path": path}))
     update = {"survey": survey, "auxiliary": tuple(tables)}
     return spec.model_copy(update=update | {"labels": spec.labels.model_copy(update={"path": labels})})
+
+
+def with_run_inputs(spec: RunSpec, truth_path: Path, bundle: Path, folder: Path) -> RunSpec:
+    """A run spec on a simulated survey, whose truth is given, with all that it joins in a folder."""
+    truth = pq.read_table(truth_path)
+    folder.mkdir(parents=True)
+    survey = spec.survey.model_copy(update={"root": str(truth_path.parent), "storage": Storage()})
+    if survey.name == "table":
+        survey = survey.model_copy(
+            update={"root": f"{survey.root}/spectra", "table": TableColumns.model_validate(TABLE_COLUMNS)}
+        )
+    if survey.rv.path is not None:
+        _write(folder / "rv.fits", _velocities(truth), extname="RVTAB")
+        survey = survey.model_copy(update={"rv": survey.rv.model_copy(update={"path": folder / "rv.fits"})})
+    tables = []
+    for number, table in enumerate(spec.auxiliary):
+        path = folder / f"beside-{number}{table.path.suffix}"
+        id_name = table.match if table.match in truth.column_names else "source_id"
+        whole = {
+            theirs: _whole_numbers(ours, truth) for ours, theirs in table.columns.items() if ours in WHOLE
+        }
+        _write(path, {table.key: truth[id_name]} | _beside(table.columns, len(truth)) | whole)
+        tables.append(table.model_copy(update={"path": path}))
+    catalog = spec.catalog.model_copy(update={"root": str(folder / "catalogs")})
+    model = ModelSpec(bundle=bundle)
+    return spec.model_copy(
+        update={"survey": survey, "auxiliary": tuple(tables), "model": model, "catalog": catalog}
+    )
+
+
+def _whole_numbers(ours: str, truth: pa.Table) -> Any:
+    """A column of whole numbers: some ids of Gaia, or its astrometric parameters as bits."""
+    if ours == "gaia_source_id":
+        return np.arange(1, len(truth) + 1)
+    return np.full(len(truth), 31, np.int32)
 
 
 def label_columns(spec: TrainSpec, stars: pa.Table) -> Columns:

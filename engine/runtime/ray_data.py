@@ -2,9 +2,10 @@
 
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Protocol
 
 import pyarrow as pa
 import ray
@@ -17,29 +18,28 @@ from ray.data.exceptions import ExecutionTimeoutError
 
 from engine.errors import AbundantError, PlanError, RunError
 from engine.plan import Plan
-from engine.runtime.blocks import is_outcome, pack, pack_outcome, unpack, unpack_outcome
+from engine.runtime.blocks import is_outcome, pack_outcome, unpack, unpack_outcome
 from engine.runtime.metrics import counted
+from engine.runtime.ranges import Reader, check_attempts, fold, ranges, unfold
 from engine.runtime.ray_fit import Need, pool_size
-from engine.runtime.worker import Work, Worker, read_batch, start_worker, work_of
+from engine.runtime.worker import read_batch, start_worker, work_of
 from engine.spec import Profile
-from engine.types import Receipt, Sink, Task
+from engine.types import Batch, Receipt, Sink, Task
 
 # Without progress for this long something is starved (ray#44687 waits for ever by default).
 NO_PROGRESS_S = 300
 
 
 class SpectraSource(Datasource):
-    """One read task, and one block, per task of the plan."""
+    """Read tasks, each of some tasks of the plan, of which every one becomes a block of its own."""
 
-    def __init__(self, plan: Plan, work: Work, fused: bool) -> None:
+    def __init__(self, tasks: Sequence[Task], row_bytes: int, reader: Reader) -> None:
         super().__init__()
-        self._work = work
-        self._tasks, self._row_bytes = plan.tasks, plan.row_bytes
-        self._fused = fused
+        self._tasks, self._row_bytes, self._reader = tasks, row_bytes, reader
 
     def estimate_inmemory_data_size(self) -> int:
         """Bytes of all arrays."""
-        return sum(_rows(task) for task in self._tasks) * self._row_bytes
+        return _rows(self._tasks) * self._row_bytes
 
     def get_read_tasks(
         self,
@@ -47,60 +47,73 @@ class SpectraSource(Datasource):
         per_task_row_limit: int | None = None,  # noqa: ARG002
         data_context: DataContext | None = None,  # noqa: ARG002
     ) -> list[ReadTask]:
-        """A read task per task, whatever parallelism Ray would like: a block must be exactly one task."""
-        return [self._read_task(task) for task in self._tasks]
+        """A read task per range, whatever parallelism Ray would like."""
+        return self._read_tasks
 
-    def _read_task(self, task: Task) -> ReadTask:
-        size = max(1, _rows(task) * self._row_bytes)
-        files = (task.shard.path,)
-        about = BlockMetadata(num_rows=1, size_bytes=size, input_files=files, exec_stats=None)
-        return ReadTask(_reading(self._work, task, self._fused), about)
+    @cached_property
+    def _read_tasks(self) -> list[ReadTask]:
+        """Ray asks for them more than once."""
+        # What all of them share travels once.
+        reader = ray.put(self._reader)
+        return [self._read_task(reader, some) for some in ranges(self._tasks)]
+
+    def _read_task(self, reader: ray.ObjectRef, tasks: Sequence[Task]) -> ReadTask:
+        size = max(1, _rows(tasks) * self._row_bytes)
+        about = BlockMetadata(num_rows=len(tasks), size_bytes=size, input_files=None, exec_stats=None)
+        return ReadTask(_reading(reader, fold(tasks)), about)
 
 
-def _rows(task: Task) -> int:
-    return task.stop - task.start
+def _rows(tasks: Sequence[Task]) -> int:
+    return sum(task.stop - task.start for task in tasks)
 
 
-def _reading(work: Work, task: Task, fused: bool) -> Callable[[], Iterator[pa.Table]]:
-    """What a read task does; a function of its own, so that it carries one task and not all of them."""
+def _reading(reader: ray.ObjectRef, folded: bytes) -> Callable[[], Iterator[pa.Table]]:
+    """What a read task does; a function of its own, so that it carries its tasks and not all of them."""
 
     def read() -> Iterator[pa.Table]:
-        started = time.perf_counter()
-        try:
-            if fused:
-                check_fused()
-            yield pack(read_batch(work, task), started)
-        except AbundantError as error:
-            yield pack_outcome(error)
+        shared: Reader = ray.get(reader)
+        return shared.blocks(unfold(folded))
 
     return read
 
 
-def check_fused() -> None:
-    """RunError, before the first spectrum is read, where a read is not done by the actor that labels it."""
-    if ray.get_runtime_context().get_actor_id() is None:
-        raise RunError(
-            "Ray Data did not fuse read and actor, so spectra would pass through the object store; run with "
-            'runtime = "local", or with the version of Ray that this program was installed with'
-        )
+class Labels(Protocol):
+    """Who labels a batch; a `Worker` once it is ready."""
+
+    def label(self, batch: Batch, read_seconds: float, /) -> Receipt:
+        """Infer and stage."""
+        ...
+
+
+# By its device and Ray's name of its node.
+Start = Callable[[torch.device, str], Labels]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """What is done with every task, wherever that is; picklable."""
+
+    read: Callable[[Task], Batch]
+    start: Start
 
 
 class Labeller:
     """The actor: a worker that takes blocks of one task and gives blocks of one receipt."""
 
-    def __init__(self, work: Work, sink: Sink) -> None:
-        self._work, self._sink = work, sink
+    def __init__(self, start: Start, retries: int) -> None:
+        self._start, self._retries = start, retries
 
     @cached_property
-    def _worker(self) -> Worker:
+    def _worker(self) -> Labels:
         """Made with the first task, where an error of the bundle can be told like any other."""
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-        return start_worker(self._work, self._sink, device, ray.get_runtime_context().get_node_id())
+        return self._start(device, ray.get_runtime_context().get_node_id())
 
     def __call__(self, block: pa.Table) -> pa.Table:
         if is_outcome(block):
             return block
         try:
+            check_attempts(self._retries)
             return pack_outcome(self._worker.label(*unpack(block)))
         except AbundantError as error:
             return pack_outcome(error)
@@ -113,16 +126,19 @@ def execute_ray_data(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Recei
     store. With a GPU on the actor the read stays on CPU tasks and overlaps. PlanError where the cluster
     cannot hold the profile's actors; RunError if the fusion that should happen does not, or nothing moves.
     """
-    if not plan.tasks:
+    work = work_of(plan, profile)
+    steps = Steps(read=partial(read_batch, work), start=partial(start_worker, work, sink))
+    return counted(plan, do_on_ray(plan.tasks, plan.row_bytes, steps, profile))
+
+
+def do_on_ray(tasks: Sequence[Task], row_bytes: int, steps: Steps, profile: Profile) -> Iterator[Receipt]:
+    """As `execute_ray_data`, whatever the steps are; `row_bytes` is what a row takes in memory."""
+    if not tasks:
         return
     connect(profile)
-    yield from counted(plan, _receipts(_pipeline(plan, sink, profile)))
-
-
-def _receipts(outcomes: Dataset) -> Iterator[Receipt]:
-    """Receipts as they come; raises the error that one of the blocks holds. RunError where nothing moves."""
+    pipeline = _pipeline(tasks, row_bytes, steps, profile)
     try:
-        for batch in outcomes.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for batch in pipeline.iter_batches(batch_size=None, batch_format="pyarrow"):
             table = pa.table(batch)
             yield from map(unpack_outcome, table["kind"].to_pylist(), table["content"].to_pylist())
     except ExecutionTimeoutError as error:
@@ -159,30 +175,33 @@ def connect(profile: Profile) -> None:
         ) from error
 
 
-def _need(plan: Plan, profile: Profile) -> Need:
+def _need(tasks: Sequence[Task], row_bytes: int, profile: Profile) -> Need:
     """A task is a block; without a GPU, read and actor are one and it never enters the object store."""
-    block = max(_rows(task) for task in plan.tasks) * plan.row_bytes
+    block = max(task.stop - task.start for task in tasks) * row_bytes
     return Need(block=block, through_store=profile.gpus > 0)
 
 
-def _pipeline(plan: Plan, sink: Sink, profile: Profile) -> Dataset:
+def _pipeline(tasks: Sequence[Task], row_bytes: int, steps: Steps, profile: Profile) -> Dataset:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = NO_PROGRESS_S
-    size, work = min(pool_size(profile, _need(plan, profile)), len(plan.tasks)), work_of(plan, profile)
+    # No two blocks are ever joined, and none waits for another: each is larger than this.
+    context.target_max_block_size = 1
+    size = min(pool_size(profile, _need(tasks, row_bytes, profile)), len(tasks))
+    reader = Reader(read=steps.read, fused=profile.gpus == 0, retries=profile.retries)
     spectra = ray.data.read_datasource(
-        SpectraSource(plan, work, fused=profile.gpus == 0),
-        override_num_blocks=len(plan.tasks),
+        SpectraSource(tasks, row_bytes, reader),
+        override_num_blocks=len(ranges(tasks)),
         num_cpus=profile.cpus,
     )
     return spectra.map_batches(
         Labeller,
-        fn_constructor_args=(work, sink),
+        fn_constructor_args=(steps.start, profile.retries),
         batch_size=None,
         batch_format="pyarrow",
         zero_copy_batch=True,
-        compute=ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=2),
+        compute=ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=profile.in_flight),
         num_cpus=profile.cpus,
         num_gpus=profile.gpus or None,
     )

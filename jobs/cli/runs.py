@@ -1,5 +1,9 @@
 """Commands that make a catalog: plan, run, commit, verify."""
 
+from typing import Annotated
+
+import typer
+
 from engine.spec import Profile, RunSpec
 from engine.toml import load
 from jobs.cli.shared import CatalogPath, ProfilePath, SpecPath, group, show_page
@@ -11,15 +15,30 @@ GOES_ON = "what is done is kept; the same command goes on from here"
 commands = group()
 
 
-@commands.command(epilog="Example: abundant plan demo/run.toml")
-def plan(spec: SpecPath) -> None:
+@commands.command(epilog="Example: abundant plan demo/run.toml --estimate --price-cpu-hour 0.04")
+def plan(
+    spec: SpecPath,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Hours, memory and cost instead; works without the files too.")
+    ] = False,
+    profile: ProfilePath = None,
+    price_cpu_hour: Annotated[float | None, typer.Option(min=0, help="Of a core, for --estimate.")] = None,
+    price_gpu_hour: Annotated[float | None, typer.Option(min=0, help="Of a card, for --estimate.")] = None,
+) -> None:
     """Check everything that can be checked, and show what a run would do. Nothing runs."""
+    from engine.forecast import Prices
     from engine.plan import make_plan
-    from jobs import show
+    from jobs import forecast, show
     from jobs.run import checked
 
+    asked = load(spec, RunSpec)
     with interruptible("nothing ran"):
-        found = make_plan(load(spec, RunSpec))
+        if estimate:
+            where = load(profile, Profile) if profile else Profile()
+            prices = Prices(cpu_hour=price_cpu_hour, gpu_hour=price_gpu_hour)
+            show_page(forecast.estimate(asked, where, prices))
+            return
+        found = make_plan(asked)
         checked(found)
         show_page(show.plan(found))
 

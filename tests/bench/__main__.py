@@ -1,7 +1,7 @@
 """`make bench`: measure, print a table, keep it in results/. Ratios within one run are what counts.
 
 Usage: python -m tests.bench [NAME ...]: read networks job memory surveys support train giants commit queries
-cluster
+cluster scale workers requests. engine/rates.toml, of which estimates are made, is written anew.
 """
 
 import json
@@ -26,9 +26,12 @@ from tests.bench import (
     bench_networks,
     bench_queries,
     bench_read,
+    bench_requests,
+    bench_scale,
     bench_support,
     bench_surveys,
     bench_train,
+    rates,
 )
 
 RESULTS = Path(__file__).parent / "results"
@@ -44,6 +47,9 @@ KEPT = {
     "commit": "catalogs.json",
     "queries": "catalogs.json",
     "cluster": "cluster.json",
+    "scale": "scale.json",
+    "workers": "scale.json",
+    "requests": "scale.json",
 }
 STARS = {"read": 2_100, "job": 16_000, "memory": 20_000, "cluster": 8_000}
 AIMS = {
@@ -59,6 +65,7 @@ AIMS = {
     **bench_commit.AIMS,
     **bench_queries.AIMS,
     **bench_cluster.AIMS,
+    **bench_scale.AIMS,
 }
 
 
@@ -84,6 +91,9 @@ def benches(work: Path) -> dict[str, Callable[[], dict[str, float]]]:
         "commit": lambda: bench_commit.bench(folder(work / "commit")),
         "queries": lambda: bench_queries.bench(folder(work / "queries")),
         "cluster": lambda: bench_cluster.bench(survey(work, STARS["cluster"]), folder(work / "cluster")),
+        "scale": lambda: bench_scale.bench(folder(work / "scale")),
+        "workers": lambda: bench_scale.bench_workers(folder(work / "workers")),
+        "requests": lambda: bench_requests.bench(folder(work / "requests")),
     }
 
 
@@ -104,6 +114,7 @@ def main(names: list[str]) -> None:
             if not names or name in names:
                 console.print(f"measuring {name} …")
                 shown |= keep(RESULTS / KEPT[name], name, bench())
+    rates.write()
     console.print(table(shown))
 
 

@@ -1,5 +1,6 @@
 """Every spec and profile that the repository ships can be read, and names what is registered."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,12 +8,16 @@ import pytest
 from engine.columns import describe_label
 from engine.models import MODELS
 from engine.models.architecture import handshake, other_labels
-from engine.spec import Profile, RunSpec
+from engine.plan import make_plan
+from engine.runtime.worker import read_batch, work_of
+from engine.spec import Profile, RunSpec, Sampling, SurveySpec
 from engine.surveys import SURVEYS, survey_of
 from engine.toml import load
 from engine.train.cuts import named_columns
 from engine.train.cuts_language import parse
 from engine.train.spec import TrainSpec
+from tests.bundles import write_bundle
+from tests.spec_inputs import with_run_inputs
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,6 +25,31 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs" / "infer").glob("*.toml")), ids=lambda path: path.stem)
 def test_run_specs(path: Path) -> None:
     assert load(path, RunSpec).survey.name in SURVEYS
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "jobs" / "infer").glob("*.toml")), ids=lambda path: path.stem)
+def test_a_run_spec_is_planned_on_files_like_the_survey_s(
+    path: Path, simulated: Callable[[str], SurveySpec], tmp_path: Path
+) -> None:
+    """On a simulated survey of the same layout, with the network that the spec's bundle is trained with."""
+    spec = load(path, RunSpec)
+    truth = Path(simulated(spec.survey.name).root.removesuffix("/spectra"), "truth.parquet")
+    bundle = write_bundle(
+        tmp_path / "bundle", sampling=spec.sampling or Sampling(), architecture=_architecture(spec)
+    )
+    plan = make_plan(with_run_inputs(spec, truth, bundle, tmp_path / "beside"))
+    assert plan.rows > 0
+    assert not [task.shard.problem for task in plan.tasks if task.shard.problem]
+    batch = read_batch(work_of(plan, Profile()), plan.tasks[0])
+    assert batch.failure is None
+    assert {name for table in spec.auxiliary for name in table.columns} <= {*batch.spectra.column_names}
+
+
+def _architecture(spec: RunSpec) -> str:
+    """The network of the training spec that makes a run's bundle."""
+    specs = (load(path, TrainSpec) for path in (ROOT / "jobs" / "train").glob("*.toml"))
+    [name] = [made.model.name for made in specs if made.bundle.out == spec.model.bundle]
+    return name
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs" / "train").glob("*.toml")), ids=lambda path: path.stem)

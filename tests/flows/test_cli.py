@@ -325,3 +325,20 @@ def test_simulate_refuses_what_it_cannot_do(abundant: Abundant, tmp_path: Path) 
     broken = tmp_path / "labels.parquet"
     broken.write_text("no")
     assert abundant("simulate", "desi", tmp_path / "x", "--labels", broken).code == 2
+
+
+def test_an_estimate_of_the_mission_needs_no_files(abundant: Abundant) -> None:
+    specs = Path(__file__).parents[2] / "jobs" / "infer"
+    shown = abundant("plan", specs / "desi-dr1-main.toml", "--estimate", "--price-cpu-hour", "0.04")
+    assert shown.code == 0
+    for said in ("4,000,000 rows", "core-hours", "not being here: DR1", "100 stars per coadd", "measured on"):
+        assert said in shown.out
+    unknown = abundant("plan", specs / "galah-dr3.toml", "--estimate")
+    assert (unknown.code, "neither files nor bundle" in unknown.err) == (2, True)
+
+
+def test_an_estimate_counts_the_files_that_are_there(abundant: Abundant, spec_file: Path) -> None:
+    shown = abundant("plan", spec_file, "--estimate", "--profile", spec_file.with_name("local.toml"))
+    assert shown.code == 0
+    assert "this plan, before selection" in shown.out
+    assert "not known: --price-cpu-hour" in shown.out

@@ -1,18 +1,26 @@
-"""A profile that asks for more than there is is refused before any work."""
+"""A profile is followed and changes no byte; one that asks for more than there is is refused at once."""
 
+import os
+import signal
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 import torch
+from ray.data import ActorPoolStrategy
 
+from catalogs.stage import Stage
 from engine.errors import PlanError, RunError
 from engine.plan import make_plan
-from engine.runtime import RUNTIMES, ray_data, ray_fit
+from engine.runtime import RUNTIMES, ranges, ray_data, ray_fit
 from engine.runtime.ray_fit import Need, pool_size
 from engine.spec import Profile, RunSpec
-from engine.types import Receipt
+from engine.types import Receipt, Task
+from jobs.run import layout_of, run
+from tests.flows.bytes import fingerprint
 
 
 class NoSink:
@@ -167,3 +175,103 @@ def test_nodes_of_an_autoscaler_are_asked_for_and_waited_for(monkeypatch: pytest
 
 def _has(monkeypatch: pytest.MonkeyPatch, nodes: list[dict[str, float]]) -> None:
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": node} for node in nodes])
+
+
+LOCAL = Profile(runtime="local")
+# Every key of a profile, and a value that is not its default.
+OTHERWISE: dict[str, Any] = {
+    "runtime": "local",
+    "actors": 2,
+    "cpus": 0.5,
+    "gpus": 1.0,
+    "in_flight": 5,
+    "retries": 0,
+    "prepare": "read",
+    "checkpoint_minutes": 1.0,
+    "object_store": 100 * 2**20,
+    "patience_minutes": 0.1,
+    "address": "http://127.0.0.1:8265",
+}
+
+
+def test_every_key_of_a_profile_is_looked_at_here() -> None:
+    assert {*OTHERWISE} == {*Profile.model_fields}
+    assert all(Profile.model_fields[key].default != value for key, value in OTHERWISE.items())
+
+
+@pytest.mark.ray
+def test_no_key_of_a_profile_changes_a_byte(ray_session: None, run_spec: Callable[..., RunSpec]) -> None:
+    """All keys at once that a machine without a GPU can follow."""
+    there = {key: value for key, value in OTHERWISE.items() if key not in ("runtime", "gpus")}
+    local = run(make_plan(run_spec(catalog={"version": "local"})), LOCAL)
+    found = run(make_plan(run_spec(catalog={"version": "ray"})), Profile(**there))
+    assert _without_version(fingerprint(found.catalog)) == _without_version(fingerprint(local.catalog))
+
+
+def _without_version(sums: dict[str, str]) -> dict[str, str]:
+    """The parquet files of a catalog: their rows carry no version."""
+    return {name: digest for name, digest in sums.items() if name.startswith("dataset/Norder")}
+
+
+@dataclass(frozen=True)
+class Died:
+    """A sink that is killed with its worker at one task, so many times; `folder` counts."""
+
+    stage_in: Stage
+    task_id: str
+    times: int
+    folder: Path
+
+    def stage(self, task: Task, *args: Any, **kwargs: Any) -> Receipt:
+        """Stage, or die."""
+        if task.task_id == self.task_id and (died := len(list(self.folder.iterdir()))) < self.times:
+            (self.folder / str(died)).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.stage_in.stage(task, *args, **kwargs)
+
+
+@pytest.mark.ray
+def test_a_task_whose_worker_dies_is_done_again_as_often_as_the_profile_says(
+    ray_session: None, run_spec: Callable[..., RunSpec], tmp_path: Path
+) -> None:
+    plan = make_plan(run_spec())
+    sink = Died(Stage(layout_of(plan)), plan.tasks[3].task_id, 1, tmp_path / "deaths")
+    for folder in (sink.folder, sink.stage_in.layout.data, sink.stage_in.layout.receipts):
+        folder.mkdir(parents=True)
+    with pytest.raises(RunError, match=r"workers died 1 times over the same spectra.* raise `retries`"):
+        list(RUNTIMES["ray_data"](plan, sink, Profile(actors=1, retries=0)))
+    (sink.folder / "0").unlink()
+    found = {receipt.task_id for receipt in RUNTIMES["ray_data"](plan, sink, Profile(actors=1, retries=1))}
+    assert found == {task.task_id for task in plan.tasks}
+    assert len(list(sink.folder.iterdir())) == 1
+
+
+@pytest.mark.ray
+def test_ranges_of_many_tasks_give_every_receipt_once_and_by_itself(
+    ray_session: None, run_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two read tasks for all tasks of the plan; as many tasks in flight as the profile says."""
+    asked: list[int | None] = []
+
+    def pool(*, size: int, max_tasks_in_flight_per_actor: int) -> ActorPoolStrategy:
+        asked.append(max_tasks_in_flight_per_actor)
+        return ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=max_tasks_in_flight_per_actor)
+
+    monkeypatch.setattr(ranges, "MOST", 2)
+    monkeypatch.setattr(ray_data, "ActorPoolStrategy", pool)
+    plan = make_plan(run_spec())
+    stage = Stage(layout_of(plan))
+    for folder in (stage.layout.data, stage.layout.receipts):
+        folder.mkdir(parents=True)
+    assert len(plan.tasks) > 6
+    found = [receipt.task_id for receipt in RUNTIMES["ray_data"](plan, stage, Profile(actors=2, in_flight=7))]
+    assert sorted(found) == sorted(task.task_id for task in plan.tasks)
+    assert asked == [7]
+
+
+@pytest.mark.parametrize("tasks", [0, 1, 7, 20_000, 20_001, 1_000_000])
+def test_ranges_hold_every_task_once_in_order(tasks: int) -> None:
+    found = ranges.ranges(range(tasks))  # pyright: ignore[reportArgumentType]
+    assert [one for some in found for one in some] == [*range(tasks)]
+    assert len(found) == tasks if tasks <= ranges.MOST else len(found) <= ranges.MOST
+    assert len({len(some) for some in found[:-1]}) <= 1
