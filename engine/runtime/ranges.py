@@ -1,7 +1,8 @@
 """Many tasks as few read tasks, and what one of these does.
 
-Ray Data holds every read task of a pipeline in its driver until the end: a million of them took half an hour
-to hand over, and as many kilobytes as there are tasks. So a read task stands for a range of tasks.
+Ray Data holds every read task of a pipeline in its driver until the end, and takes 2 ms to be handed one:
+50 s for 20,000 of them. So of a larger run each read task stands for a range of tasks. An actor gives at most
+ten receipts of a range per second, since Ray Data looks ten times a second; a task takes longer than that.
 """
 
 import pickle
@@ -30,7 +31,7 @@ def ranges(tasks: Sequence[Task]) -> list[Sequence[Task]]:
 
 
 def fold(tasks: Sequence[Task]) -> bytes:
-    """Tasks as bytes that only `unfold` reads: a third of their pickle."""
+    """Tasks as bytes that only `unfold` reads: smaller than their pickle, since tasks are alike."""
     return zlib.compress(pickle.dumps(list(tasks)), level=1)
 
 
