@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 	$(BIN)/abundant demo
 
 test: lint
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 3
 
 # Against Ceph's own S3 server, as root: apt-get install ceph-mon ceph-mgr ceph-osd radosgw
 test-s3: $(INSTALLED)
@@ -19,7 +19,7 @@ test-s3: $(INSTALLED)
 # Deployments, as far as they can be checked without a cluster, and nodes with addresses of their own, of which one
 # after the other is lost; as root: apt-get install slurmctld slurm-client munge iproute2
 test-cluster: $(INSTALLED)
-	$(BIN)/pytest tests/cluster tests/cluster/nodes/check.py --timeout 900
+	ABUNDANT_LONG=1 $(BIN)/pytest tests/cluster tests/cluster/nodes/check.py --timeout 900
 
 # Hundreds of runs that are killed and resumed; an hour. The same command goes on with those that are left.
 drills: $(INSTALLED)

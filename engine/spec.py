@@ -329,8 +329,8 @@ class Profile(Frozen):
     """GPUs per actor; fractions share a card."""
     in_flight: int = Field(default=2, ge=1, le=64)
     """Tasks that each actor has at once, one in work and the rest waiting for it: more never wait."""
-    retries: int = Field(default=5, ge=-1)
-    """How often a task whose worker died is done again before the run ends; -1: always."""
+    retries: int = Field(default=-1, ge=-1)
+    """How often a task is tried again before the run ends; -1: always. A lost node alone can cost ten."""
     prepare: Literal["read", "actor"] = "actor"
     """Where spectra become inputs. read: on the CPUs that read; actor: beside the network, or on its GPU."""
     checkpoint_minutes: float = Field(default=0.0, ge=0)

@@ -1,7 +1,7 @@
 """The batches of a training as a stream of Ray Data, split over the workers of a Ray Train group.
 
 The stars stay in the object store, in pieces that Ray may spill. Read tasks of some epochs each gather the
-batches of the plain loop in the plain loop's order, and put each worker's share of one into a block of one
+batches of the plain loop in the plain loop's order, and put each worker's share of some into a block of one
 row, which Ray can neither cut nor join. The split hands out the rows in turn, so that a worker gets its own.
 All epochs are one stream: the first batches of an epoch are gathered while the last one's are learnt from.
 """
@@ -28,13 +28,11 @@ from engine.train.members import Lesson
 from engine.train.tensors import BY_STAR, Tensors, of_arrays
 from engine.train.together import Alone, Together, share
 
-PIECE_BYTES = 64 * 2**20
-# Shares that wait at each worker.
+PIECE_BYTES, BLOCK_BYTES = 64 * 2**20, 16 * 2**20
+# Blocks that wait at each worker.
 AHEAD = 2
 # Ray stores each read task before the first one starts.
 MOST_TASKS = 256
-OF_SHARE = ("part", "size", "number", "of")
-ABOUT = ("epoch", "rank", *OF_SHARE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +41,7 @@ class Pieces:
 
     pieces: tuple[ray.ObjectRef, ...]
     starts: tuple[int, ...]
+    row_bytes: int
 
     def gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Some of the stars, in the order asked for."""
@@ -67,7 +66,7 @@ def put_pieces(stars: Tensors) -> Pieces:
         ray.put({name: array[start:stop] for name, array in arrays.items()})
         for start, stop in pairwise(starts)
     ]
-    return Pieces(pieces=tuple(pieces), starts=starts)
+    return Pieces(pieces=tuple(pieces), starts=starts, row_bytes=row_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +78,11 @@ class Stream:
     epochs: int
     workers: int
     checkpoints: Checkpoints
+
+    @property
+    def at_once(self) -> int:
+        """Batches in a block: each block costs Ray tens of milliseconds, whatever is in it."""
+        return max(1, BLOCK_BYTES // (self.order.batch * self.pieces.row_bytes))
 
     def __call__(self) -> Dataset:
         """The epochs after the newest checkpoint; Ray asks anew for every group of workers that it starts."""
@@ -122,14 +126,15 @@ class Epochs(Datasource):
 
 
 def shares(stream: Stream, epochs: range) -> Iterator[pa.Table]:
-    """Each batch of some epochs, worker by worker, a row each."""
+    """The batches of some epochs, some at a time and worker by worker, a row each."""
     for epoch in epochs:
         batches = stream.order.batches(epoch)
-        for number, batch in enumerate(batches, start=1):
+        for first in range(0, len(batches), stream.at_once):
+            some = batches[first : first + stream.at_once]
             for rank in range(stream.workers):
-                rows, part = share(batch, Alone(rank=rank, workers=stream.workers))
-                about = (epoch, rank, part, len(batch), number, len(batches))
-                yield _pack(dict(zip(ABOUT, about, strict=True)), stream.pieces.gather(rows.numpy()))
+                alone = Alone(rank=rank, workers=stream.workers)
+                rows = torch.cat([share(batch, alone)[0] for batch in some])
+                yield _pack({"epoch": epoch, "rank": rank}, stream.pieces.gather(rows.numpy()))
 
 
 def _pack(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> pa.Table:
@@ -143,26 +148,33 @@ def _pack(about: dict[str, Any], arrays: dict[str, np.ndarray]) -> pa.Table:
 class Streamed:
     """A feed of one worker's shares, as they come; `like` is the training set without its stars."""
 
-    def __init__(self, rows: DataIterator, like: Tensors, device: torch.device) -> None:
+    def __init__(self, rows: DataIterator, order: Order, like: Tensors, device: torch.device) -> None:
         self._rows = iter(rows.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=AHEAD))
-        self._like, self._device = like, device
+        self._order, self._like, self._device = order, like, device
 
     def epoch(self, number: int, together: Together) -> Iterator[Share]:
         """This worker's share of each batch; RunError where the stream ends, or is another's."""
+        batches, held, at = self._order.batches(number), self._like, 0
+        for count, batch in enumerate(batches, start=1):
+            rows, part = share(batch, together)
+            if at == len(held):
+                held, at = self._next(number, together.rank), 0
+            stars, at = held.take(slice(at, at + len(rows))), at + len(rows)
+            yield Share(stars=stars, part=part, size=len(batch), number=count, of=len(batches))
+
+    def _next(self, epoch: int, rank: int) -> Tensors:
         for row in map(pa.table, self._rows):
-            about = {name: row[name][0].as_py() for name in ABOUT}
-            if about["epoch"] < number:
+            found = row["epoch"][0].as_py(), row["rank"][0].as_py()
+            if found[0] < epoch:
                 # The checkpoint was not there yet when the stream was made.
                 continue
-            if (about["epoch"], about["rank"]) != (number, together.rank):
+            if found != (epoch, rank):
                 raise RunError(
-                    f"worker {together.rank} was handed worker {about['rank']}'s stars of epoch "
-                    f"{about['epoch']} in epoch {number}: this is a bug"
+                    f"worker {rank} was handed worker {found[1]}'s stars of epoch {found[0]} "
+                    f"in epoch {epoch}: this is a bug"
                 )
-            yield (found := Share(stars=self._stars(row), **{name: about[name] for name in OF_SHARE}))
-            if found.number == found.of:
-                return
-        raise RunError(f"the stream of training stars ended within epoch {number}: this is a bug")
+            return self._stars(row)
+        raise RunError(f"the stream of training stars ended within epoch {epoch}: this is a bug")
 
     def _stars(self, row: pa.Table) -> Tensors:
         arrays = {}

@@ -111,7 +111,11 @@ def _together(lesson: Lesson, on_epoch: OnEpoch, profile: Profile, workers: int)
     gpus = {"GPU": profile.gpus} if profile.gpus > 0 else {}
     trainer = TorchTrainer(
         _work,
-        train_loop_config={"lesson": ray.put(without_stars(lesson)), "threads": _threads(profile)},
+        train_loop_config={
+            "lesson": ray.put(without_stars(lesson)),
+            "order": lesson.order(0),
+            "threads": _threads(profile),
+        },
         datasets={STARS: streams(lesson, workers)},
         # In the order of the batches, and each worker its own.
         dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
@@ -151,7 +155,7 @@ def _work(config: dict[str, Any]) -> Outcome:
     assert isinstance(device, torch.device)
     assert shares is not None
     torch.set_num_threads(config["threads"])
-    feed = Streamed(shares, lesson.train, device)
+    feed = Streamed(shares, config["order"], lesson.train, device)
     return _outcome(lesson, 0, joined, device, feed)
 
 

@@ -101,8 +101,9 @@ def train(
 
 def check_training(spec: TrainSpec) -> tuple[Architecture, Frozen]:
     """The network and its hyper-parameters; InputError for what cannot work, whatever the stars are."""
+    found = _architecture(spec)
     check_place(spec.bundle.out)
-    return _architecture(spec)
+    return found
 
 
 def _stars(spec: TrainSpec, on_shard: OnShard) -> tuple[LabelledSpectra, dict[str, int]]:

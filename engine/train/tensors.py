@@ -41,7 +41,7 @@ class Tensors:
     def __len__(self) -> int:
         return len(self.x_NI)
 
-    def take(self, rows: Tensor) -> "Tensors":
+    def take(self, rows: Tensor | slice) -> "Tensors":
         """Some of the stars."""
         return replace(self, **{name: getattr(self, name)[rows] for name in BY_STAR})
 

@@ -36,22 +36,35 @@ def stream_of(place: Path, workers: int, epochs: int = 3) -> Any:
     return streams(lesson(place, STARS, batch=BATCH, epochs=epochs), workers)
 
 
+def fed_with(tables: list[pa.Table], place: Path) -> Any:
+    from engine.runtime.ray_stream import Streamed, without_stars
+
+    given = lesson(place, STARS, batch=BATCH)
+    return Streamed(Rows(tables), given.order(0), without_stars(given).train, CPU)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("block", [1, 50_000, 10**6])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_worker_is_fed_with_its_stars_of_the_plain_loops_batches(
-    workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workers: int, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though they lie in many pieces, and one star is left for three workers in the last batch."""
+    """Though they lie in many pieces, and one star is left for three workers in the last batch.
+
+    A block holds one batch, two, or an epoch.
+    """
     from engine.runtime import ray_stream
 
     monkeypatch.setattr(ray_stream, "PIECE_BYTES", 20_000)
+    monkeypatch.setattr(ray_stream, "BLOCK_BYTES", block)
     given = lesson(tmp_path, STARS, batch=BATCH)
     stream = stream_of(tmp_path, workers)
     assert len(stream.pieces.pieces) > 2
     tables = list(ray_stream.shares(stream, range(2, 4)))
     assert {len(table) for table in tables} == {1}
+    assert len(tables) == 2 * workers * {1: 5, 50_000: 3, 10**6: 1}[block]
     for rank in range(workers):
         like = ray_stream.without_stars(given).train
-        fed = ray_stream.Streamed(Rows(tables[rank::workers]), like, CPU)  # type: ignore[arg-type]
+        fed = ray_stream.Streamed(Rows(tables[rank::workers]), given.order(0), like, CPU)  # type: ignore[arg-type]
         together = Alone(rank=rank, workers=workers)
         for epoch in (2, 3):
             wanted = list(Held(stars=given.train, order=given.order(0)).epoch(epoch, together))
@@ -65,10 +78,10 @@ def test_a_worker_is_fed_with_its_stars_of_the_plain_loops_batches(
 
 def test_stars_of_epochs_that_a_checkpoint_has_are_passed_over(tmp_path: Path) -> None:
     """A stream that was made before the last checkpoint of workers that died."""
-    from engine.runtime.ray_stream import Streamed, shares
+    from engine.runtime.ray_stream import shares
 
     tables = list(shares(stream_of(tmp_path, 1), range(1, 4)))
-    fed = Streamed(Rows(tables), lesson(tmp_path, STARS).train, CPU)  # type: ignore[arg-type]
+    fed = fed_with(tables, tmp_path)
     assert len(list(fed.epoch(3, Alone()))) == 5
 
 
@@ -83,10 +96,10 @@ def test_stars_of_epochs_that_a_checkpoint_has_are_passed_over(tmp_path: Path) -
 def test_stars_of_another_worker_or_epoch_are_refused(
     epoch: int, rank: int, says: str, tmp_path: Path
 ) -> None:
-    from engine.runtime.ray_stream import Streamed, shares
+    from engine.runtime.ray_stream import shares
 
     tables = list(shares(stream_of(tmp_path, 2), range(2, 4)))[::2]
-    fed = Streamed(Rows(tables), lesson(tmp_path, STARS).train, CPU)  # type: ignore[arg-type]
+    fed = fed_with(tables, tmp_path)
     with pytest.raises(RunError, match=says):
         list(fed.epoch(epoch, Alone(rank=rank, workers=2)))
 

@@ -21,6 +21,7 @@ from engine.spec import Sampling
 from engine.support import TrainingSet
 from engine.train.calibrate import coverage, fit_calibration
 from engine.train.dataset import PARTS, LabelledSpectra
+from engine.train.feed import Held, Order
 from engine.train.loop import Course, fit
 from engine.train.losses import chi2
 from engine.train.report.summary import TWO_SIGMA
@@ -98,8 +99,10 @@ def learn(stars: LabelledSpectra) -> Fitted:
     """An ensemble of small networks with dropout."""
     scalers = fit_scalers(NETWORK, stars.part("train"))
     floor_L = np.array(list(FLOORS.values()), np.float32)
+    train = to_tensors(stars.part("train"), scalers, floor_L)
+    order = Order(stars=len(train), batch=SETTINGS.batch, seed=SETTINGS.seed)
     course = Course(
-        train=to_tensors(stars.part("train"), scalers, floor_L),
+        train=Held(stars=train, order=order),
         validation=to_tensors(stars.part("validation"), scalers, floor_L),
         settings=SETTINGS,
         loss=chi2,
@@ -113,7 +116,9 @@ def member_of(course: Course, member: int) -> Network:
     """One network of the ensemble, as engine/train/members.py trains it."""
     torch.manual_seed(SETTINGS.seed + member)
     network = build_mlp(HYPER, NETWORK.inputs, len(LABELS))
-    fit(network, replace(course, member=member), on_epoch=lambda _: None)
+    assert isinstance(course.train, Held)
+    train = replace(course.train, order=replace(course.train.order, member=member))
+    fit(network, replace(course, train=train, member=member), on_epoch=lambda _: None)
     return network.eval().requires_grad_(False)
 
 

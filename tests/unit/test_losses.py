@@ -11,6 +11,7 @@ from engine.models import MODELS
 from engine.models.lithium_cnn import LithiumHyper
 from engine.prepare.scale import Affine
 from engine.train.dataset import LabelledSpectra
+from engine.train.feed import Held, Order
 from engine.train.loop import Course, fit
 from engine.train.losses import LOSSES, chi2, mse, robust
 from engine.train.scalers import Scalers
@@ -130,7 +131,7 @@ def test_the_lithium_network_pays_for_its_kernels_while_it_learns() -> None:
         history = fit(
             network,
             Course(
-                train=tensors,
+                train=Held(stars=tensors, order=Order(stars=len(tensors), batch=20, seed=1)),
                 validation=tensors,
                 settings=Training(epochs=5, batch=20),
                 loss=mse,

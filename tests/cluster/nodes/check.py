@@ -59,7 +59,7 @@ def test_a_node_is_lost_and_another_joins(
         cluster.join(cpus=1, place=places[3])
         asked.wait(lambda found: len(found) == 3, driver)
     asked.end(driver)
-    assert prints(asked.folder / "catalogs") == usual
+    assert prints(scene, asked.folder / "catalogs") == usual
 
 
 def test_all_working_nodes_are_lost_and_others_join(
@@ -73,7 +73,7 @@ def test_all_working_nodes_are_lost_and_others_join(
         cluster.join(cpus=1, place=place)
     asked.end(driver)
     assert len(asked.by_node()) >= 3
-    assert prints(asked.folder / "catalogs") == usual
+    assert prints(scene, asked.folder / "catalogs") == usual
 
 
 def test_the_drivers_node_is_lost_with_the_head_and_the_same_command_goes_on_elsewhere(
@@ -94,4 +94,4 @@ def test_the_drivers_node_is_lost_with_the_head_and_the_same_command_goes_on_els
         (asked.folder / "profile.toml").write_text("actors = 1\n")
         again.end(again.start(places[3]))
         assert "Resuming:" in again.log()
-    assert prints(asked.folder / "catalogs") == usual
+    assert prints(scene, asked.folder / "catalogs") == usual

@@ -74,7 +74,7 @@ def local_prints(scene: Scene, folder: Path) -> dict[str, str]:
     spec, _ = scene.write(folder / "catalogs", folder, "ray_data")
     spec.write_text(spec.read_text().replace("rows = 25", "rows = 4").replace("draws = 6", "draws = 2000"))
     run(make_plan(load(spec, RunSpec)), Profile(runtime="local"))
-    return prints(folder / "catalogs")
+    return prints(scene, folder / "catalogs")
 
 
 def alive(cluster: Raylets, count: int) -> None:

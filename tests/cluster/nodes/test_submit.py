@@ -30,6 +30,8 @@ from tests.drills.local import prints
 from tests.drills.scene import Scene, make_scene
 from tests.flows.command import Abundant, Outcome
 
+# With real jobs that take a minute: `make test-cluster` runs them.
+LONG = pytest.mark.skipif("ABUNDANT_LONG" not in os.environ, reason="long: run by `make test-cluster`")
 VERBS, PASSWORD = ("submit", "logs", "stop"), "hunter2-hunter2"
 
 
@@ -107,7 +109,7 @@ def test_a_submitted_run_is_followed_and_publishes_what_a_local_one_does(
     assert "Published and verified" in done.out
     local = scene.folder / "local"
     run(make_plan(scene.spec(local)), Profile(runtime="local"))
-    assert prints(spec.parent / "catalogs") == prints(local)
+    assert prints(scene, spec.parent / "catalogs") == prints(scene, local)
     again = abundant("submit", spec, "--profile", spec.with_name("profile.toml"))
     assert (again.code, "Was already published" in again.err) == (0, True)
     assert "there was nothing to stop" in abundant("stop", spec).err
@@ -131,6 +133,7 @@ def test_status_needs_the_staging_alone_and_logs_the_cluster(
     assert told.code == 0 and "Published and verified" in told.out and "is done" in told.err
 
 
+@LONG
 def test_the_log_can_be_followed_again_after_ctrl_c_and_the_job_be_stopped_and_gone_on_with(
     cluster: Raylets, abundant: Abundant, scene: Scene
 ) -> None:
@@ -291,6 +294,7 @@ def test_a_broken_connection_is_made_again_and_no_line_is_lost_or_told_twice(
     assert lines == [f"line {i};" for i in range(60)]
 
 
+@LONG
 def test_a_training_is_submitted_too(cluster: Raylets, abundant: Abundant, tmp_path: Path) -> None:
     truth = simulate_desi(tmp_path / "survey", stars=300, seed=11, resolution=False)
     plain = {
@@ -320,6 +324,7 @@ def test_a_training_is_submitted_too(cluster: Raylets, abundant: Abundant, tmp_p
     assert (again.code, "is not empty" in again.err) == (2, True)
 
 
+@LONG
 def test_what_only_the_cluster_can_see_is_checked_there(
     cluster: Raylets, abundant: Abundant, scene: Scene, tmp_path: Path
 ) -> None:
