@@ -102,6 +102,7 @@ def recording(layout: Layout) -> Iterator[Events]:
     try:
         yield events
     except BaseException as error:
+        # Ctrl-C too: the log says why a run ended. It is raised again.
         events.tell("stopped", kind=type(error).__name__, reason=str(error))
         raise
     finally:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.simulate.surveys.table import TABLE_COLUMNS
-from engine.spec import ModelSpec, RunSpec, Storage, TableColumns
+from engine.spec import ModelSpec, RunSpec, Storage, SurveySpec, TableColumns
 from engine.train.cuts import named_columns
 from engine.train.cuts_language import parse
 from engine.train.spec import LabelTable, TrainSpec
@@ -46,6 +46,14 @@ BITS = {"STARFLAG": 9, "ASPCAPFLAG": 23}
 ALIASES = {"ci_fe": "c_1_fe", "tiii_fe": "ti_2_fe"}
 
 
+def _with_velocities(survey: SurveySpec, truth: pa.Table, folder: Path) -> SurveySpec:
+    """The survey with a table of the true velocities, where it asks for a table."""
+    if survey.rv.path is None:
+        return survey
+    _write(folder / "rv.fits", _velocities(truth), extname="RVTAB")
+    return survey.model_copy(update={"rv": survey.rv.model_copy(update={"path": folder / "rv.fits"})})
+
+
 def with_inputs(spec: TrainSpec, truth_path: Path, folder: Path) -> TrainSpec:
     """The spec on a simulated survey, whose truth is given, with all that it joins in a folder."""
     truth, root = pq.read_table(truth_path), truth_path.parent
@@ -53,9 +61,7 @@ def with_inputs(spec: TrainSpec, truth_path: Path, folder: Path) -> TrainSpec:
     labels = folder / f"labels{''.join(spec.labels.path.suffixes[-1:])}"
     _write(labels, label_columns(spec, _stars(truth, spec.labels)))
     survey = spec.survey.model_copy(update={"root": str(root)})
-    if survey.rv.path is not None:
-        _write(folder / "rv.fits", _velocities(truth), extname="RVTAB")
-        survey = survey.model_copy(update={"rv": survey.rv.model_copy(update={"path": folder / "rv.fits"})})
+    survey = _with_velocities(survey, truth, folder)
     tables = []
     for number, table in enumerate(spec.auxiliary):
         path = folder / f"beside-{number}{table.path.suffix}"
@@ -75,9 +81,7 @@ def with_run_inputs(spec: RunSpec, truth_path: Path, bundle: Path, folder: Path)
         survey = survey.model_copy(
             update={"root": f"{survey.root}/spectra", "table": TableColumns.model_validate(TABLE_COLUMNS)}
         )
-    if survey.rv.path is not None:
-        _write(folder / "rv.fits", _velocities(truth), extname="RVTAB")
-        survey = survey.model_copy(update={"rv": survey.rv.model_copy(update={"path": folder / "rv.fits"})})
+    survey = _with_velocities(survey, truth, folder)
     tables = []
     for number, table in enumerate(spec.auxiliary):
         path = folder / f"beside-{number}{table.path.suffix}"

@@ -13,8 +13,7 @@ from engine.simulate import simulate_desi
 from engine.spec import RunSpec
 from engine.train import TrainReport, train
 from engine.train.spec import TrainSpec
-from jobs.__main__ import main
-from tests.flows.command import LOCAL, Abundant, Outcome
+from tests.flows.command import LOCAL, Abundant, in_process
 
 
 @dataclass(frozen=True)
@@ -52,20 +51,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 @pytest.fixture
 def abundant(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Abundant:
     """Run the command in this process, 200 columns wide."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*words: object) -> Outcome:
-        monkeypatch.setattr("sys.argv", ["abundant", *map(str, words)])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return Outcome(code, printed.out, printed.err)
-
-    return call
+    return in_process(monkeypatch, capsys)
 
 
 @pytest.fixture

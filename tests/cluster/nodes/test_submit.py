@@ -21,14 +21,13 @@ from engine.runtime.ray_jobs import Handed, followed, hand_in, state_of
 from engine.simulate import simulate_desi
 from engine.spec import Profile
 from engine.toml import load
-from jobs.__main__ import main
 from jobs.run import run
 from jobs.submit.code import pack
 from tests.cluster.nodes.raylets import REPOSITORY, Raylets, raylets
 from tests.cluster.nodes.relay import relay
 from tests.drills.local import prints
 from tests.drills.scene import Scene, make_scene
-from tests.flows.command import Abundant, Outcome
+from tests.flows.command import Abundant, Outcome, in_process
 
 # With real jobs that take a minute: `make test-cluster` runs them.
 LONG = pytest.mark.skipif("ABUNDANT_LONG" not in os.environ, reason="long: run by `make test-cluster`")
@@ -54,20 +53,7 @@ def abundant(
     for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "RAY_AUTH_TOKEN"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", cluster.environment["RAY_AUTH_TOKEN_PATH"])
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def call(*words: object) -> Outcome:
-        monkeypatch.setattr("sys.argv", ["abundant", *map(str, words)])
-        capsys.readouterr()
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return Outcome(code, printed.out, printed.err)
-
-    return call
+    return in_process(monkeypatch, capsys)
 
 
 def words_of(*words: object) -> list[str]:
