@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-s3 test-cluster drills lint bench fuzz clean
+.PHONY: demo test test-s3 test-cluster drills lint bench bench-gpu fuzz clean
 
 demo: $(INSTALLED)
 	$(BIN)/abundant demo
@@ -33,6 +33,10 @@ lint: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.bench
+
+# Where there is a card: stars per second of every network on it, and the readers that it needs.
+bench-gpu: $(INSTALLED)
+	$(BIN)/python -m tests.bench launches gpu
 
 fuzz: $(INSTALLED)
 	$(BIN)/python -m tests.fuzz

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from engine.distance import with_distances
-from engine.draw import Bank, draw
+from engine.draw import Drawer
 from engine.estimate import estimate
 from engine.flags import flag, task_failed
 from engine.models.model import Model
@@ -16,7 +16,7 @@ from engine.support import assess
 from engine.types import Batch
 
 
-def infer(batch: Batch, model: Model, networks: Sequence[Bank], side: Sequence[SideColumn] = ()) -> pa.Table:
+def infer(batch: Batch, model: Model, draw: Drawer, side: Sequence[SideColumn] = ()) -> pa.Table:
     """Labels for one batch of spectra: the same rows in the same order, none dropped.
 
     The columns of a side catalog, where any are asked for, follow those of the catalog.
@@ -26,8 +26,8 @@ def infer(batch: Batch, model: Model, networks: Sequence[Bank], side: Sequence[S
         flags = task_failed(len(spectra), model.sides)
         published = model.publish(spectra, None, flags.sides)
         return rows_without_result(batch, flags=flags, published=published, columns=columns)
-    inputs = batch.inputs or model.prepare(spectra, networks[0].away)
-    draws = draw(networks, inputs)
+    inputs = batch.inputs or model.prepare(spectra, draw.away)
+    draws = draw(inputs)
     estimates = estimate(draws, inputs.usable_N, inputs.spectra.snr_N, model.labelling)
     beside = side_arrays(side, draws, estimates, model.labelling)
     if model.architecture.distances:

@@ -317,7 +317,7 @@ class RunSpec(Frozen):
 
 
 class Profile(Frozen):
-    """Where and how fast; can never change a number in the catalog."""
+    """Where and how fast; can never change a number in the catalog, on one kind of machine."""
 
     runtime: Literal["local", "ray_data"] = "ray_data"
     """local: one process. ray_data: Ray Data with an actor pool; for a training, Ray Train and Tune."""
@@ -327,10 +327,12 @@ class Profile(Frozen):
     """CPUs that Ray reserves per reader and per actor."""
     gpus: float = Field(default=0.0, ge=0)
     """GPUs per actor; fractions share a card."""
+    graphs: bool = False
+    """Record a card's launches once as a CUDA graph and repeat them: for networks of many small layers."""
     in_flight: int = Field(default=2, ge=1, le=64)
     """Tasks that each actor has at once, one in work and the rest waiting for it: more never wait."""
-    retries: int = Field(default=-1, ge=-1)
-    """How often a task is tried again before the run ends; -1: always. A lost node alone can cost ten."""
+    retries: int = Field(default=3, ge=-1)
+    """How often workers of a node may die over a task until the run ends; -1: always. Lost nodes are none."""
     prepare: Literal["read", "actor"] = "actor"
     """Where spectra become inputs. read: on the CPUs that read; actor: beside the network, or on its GPU."""
     checkpoint_minutes: float = Field(default=0.0, ge=0)
@@ -339,8 +341,16 @@ class Profile(Frozen):
     """Bytes of each node's object store, where Ray starts here, or that a cluster must have; None: any."""
     patience_minutes: float = Field(default=0.0, ge=0)
     """Minutes to wait for an autoscaler's nodes before a profile that does not fit is refused."""
+    mix_machines: bool = False
+    """Go on with a run on another kind of machine: labels differ by up to a thousandth of their errors."""
     address: Annotated[str, AfterValidator(cluster_address)] | None = None
     """Where `submit` finds a cluster, such as http://127.0.0.1:8265. Its token comes from the environment."""
+
+    @model_validator(mode="after")
+    def _graphs_are_of_a_card(self) -> Self:
+        if self.graphs and self.gpus == 0:
+            raise ValueError("graphs records what a card is told to do: it needs `gpus`")
+        return self
 
 
 def digest(plain: object) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from catalogs.events import Events, read_events
 from catalogs.layout import Layout
+from engine.errors import PlanError
 from engine.plan import Plan
 from engine.runtime import SITES
 from engine.spec import Profile
@@ -85,6 +86,21 @@ def accounted(receipts: Iterable[Receipt], plan: Plan, profile: Profile, events:
         account.add(receipt)
         yield receipt
     account.progress("labelled")
+
+
+def check_machine(plan: Plan, layout: Layout, profile: Profile) -> None:
+    """PlanError where a run goes on that was begun on another kind of machine, as far as its log tells."""
+    if profile.mix_machines or not plan.tasks:
+        return
+    begun = set[str]()
+    with suppress(OSError):
+        begun = {event["site"]["kind"] for event in read_events(layout) if event.get("site")}
+    here = SITES[profile.runtime](plan, profile).kind
+    if begun and here not in begun:
+        raise PlanError(
+            f"this run was begun on {' and on '.join(sorted(begun))}; here is {here}, where labels differ in "
+            "their last digits: go on there, or set mix_machines = true in the profile"
+        )
 
 
 @dataclass(slots=True)

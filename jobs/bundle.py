@@ -81,7 +81,7 @@ def _try(loaded: Loaded) -> None:
 def _finite(network: Network, sampling: Sampling, x_NI: torch.Tensor) -> bool:
     with torch.inference_mode():
         bank = bank_of(network, sampling, torch.device("cpu"))
-        outputs = (network(x_NI), *(draw(bank.once(x_NI)) for draw in bank.draws_K))
+        outputs = (network(x_NI), bank.draws(bank.once(x_NI)))
         parts = [part for output in outputs for part in output if part is not None]
     return all(bool(np.isfinite(part.numpy()).all()) for part in parts)
 

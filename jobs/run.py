@@ -23,7 +23,7 @@ from engine.runtime import MAPS, RUNTIMES
 from engine.spec import Profile
 from engine.surveys.seen import seen
 from engine.types import Receipt, Shard
-from jobs.account import Steps, accounted, known_of
+from jobs.account import Steps, accounted, check_machine, known_of
 from jobs.following import following, product_of
 from jobs.progress import Tally, bars, say
 from jobs.submit.record import keep_own_job
@@ -119,6 +119,7 @@ def _execute(plan: Plan, layout: Layout, profile: Profile, watch: Watch) -> tupl
     then = {receipt.task_id: receipt.seen for receipt in stage.each_receipt() if receipt.status == "done"}
     left = plan.without(then.keys() - _touched(plan, then))
     if len(left.tasks) < len(plan.tasks):
+        check_machine(left, layout, profile)
         say(f"Resuming: {len(plan.tasks) - len(left.tasks)} of {len(plan.tasks)} tasks are already done.")
     timing = _label(left, stage, profile, watch)
     for _ in range(ROUNDS):

@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 from rich.table import Table
 
-from engine.draw import bank_of
+from engine.draw import Host, bank_of
 from engine.flags import BY_NAME
 from engine.models.bundle import load_card
 from engine.models.model import load_model
@@ -54,7 +54,7 @@ def labeller(bundle: Path, spec: SurveySpec) -> Label:
 
     def label(rows: pa.Table) -> pa.Table:
         task = Task(task_id="strange", shard=shard, start=0, stop=len(rows))
-        return infer(Batch(task=task, spectra=rows), model, banks)
+        return infer(Batch(task=task, spectra=rows), model, Host(banks))
 
     return label
 

@@ -105,7 +105,7 @@ def run_spec(survey_root: Path, bundle: Path, tmp_path: Path) -> Callable[..., R
 
 @pytest.fixture(scope="session")
 def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The one Ray session of all Ray tests: four logical CPUs, on loopback, with a token of its own.
+    """The one Ray session of all Ray tests: four logical CPUs and a GPU on paper, on loopback, with a token.
 
     Its workers take their environment from here, and with it the keys to the tests' buckets.
     """
@@ -117,7 +117,9 @@ def ray_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in S3_KEYS.items():
             patch.setenv(name, value)
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, logging_level="warning")
+        ray.init(
+            num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="warning"
+        )
     yield
     ray.shutdown()
 

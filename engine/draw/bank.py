@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from engine.draw.masks import Masks
-from engine.draw.network import Columns, Network, Output, Thinned
+from engine.draw.network import Columns, Drawn, Network, one_by_one
 from engine.errors import UnexpectedNaN
 from engine.spec import Sampling
 from engine.types import Draws, Floats, Inputs
@@ -26,33 +27,38 @@ class Bank:
     """
 
     once: Callable[[Tensor], Columns]
-    draws_K: tuple[Thinned, ...]
+    draws: Drawn
     hidden: Callable[[Tensor], Tensor]
     device: torch.device
 
-    @property
-    def away(self) -> torch.device | None:
-        """Where it computes if that is not the host."""
-        return None if self.device.type == "cpu" else self.device
+
+class Computed(NamedTuple):
+    """What banks give for N stars, on their device: draws along K, and the last hidden layer of the first."""
+
+    value_KNL: Tensor
+    log_variance_KNL: Tensor | None
+    hidden_NH: Tensor
 
 
-def bank_of(network: Network, sampling: Sampling, device: torch.device) -> Bank:
+def bank_of(
+    network: Network, sampling: Sampling, device: torch.device, *, grouped: bool | None = None
+) -> Bank:
     """The bank of a network: its thinned networks, or itself alone where no dropout is asked for.
 
-    The network goes to the device and into evaluation mode: its dropout comes from the masks alone.
-    ValueError for a network that has no dropout to draw from, or cannot be thinned.
+    The network goes to the device and into evaluation mode: its dropout comes from the masks alone. Draws
+    are `grouped` where launches cost more than memory: on a card. ValueError for a network that has no
+    dropout to draw from, or cannot be thinned.
     """
     network.to(device).eval()
     if sampling.draws == 0:
-        return Bank(
-            once=lambda x_NI: (x_NI,),
-            draws_K=(lambda columns: network(columns[0]),),
-            hidden=network.hidden,
-            device=device,
-        )
-    masks = (Masks(seed=sampling.seed, draw=k, device=device) for k in range(sampling.draws))
-    draws_K = tuple(network.thinned(mask) for mask in masks)
-    return Bank(once=network.once, draws_K=draws_K, hidden=network.hidden, device=device)
+        alone = one_by_one([lambda columns: network(columns[0])])
+        return Bank(once=lambda x_NI: (x_NI,), draws=alone, hidden=network.hidden, device=device)
+    masks_K = [Masks(seed=sampling.seed, draw=k, device=device) for k in range(sampling.draws)]
+    if grouped if grouped is not None else device.type != "cpu":
+        draws = network.grouped(masks_K)
+    else:
+        draws = one_by_one([network.thinned(masks) for masks in masks_K])
+    return Bank(once=network.once, draws=draws, hidden=network.hidden, device=device)
 
 
 def draw(banks: Sequence[Bank], inputs: Inputs) -> Draws:
@@ -63,26 +69,39 @@ def draw(banks: Sequence[Bank], inputs: Inputs) -> Draws:
     """
     with torch.inference_mode():
         given_NI = torch.as_tensor(inputs.x_NI, device=banks[0].device)
-        rows = len(given_NI)
-        x_NI = nn.functional.pad(given_NI, (0, 0, 0, -rows % STARS_TOGETHER))
-        outputs_K = [output for bank in banks for output in _outputs(bank, x_NI)]
-        hidden_NH = banks[0].hidden(x_NI)[:rows].cpu().numpy()
-    value_KNL = _stacked([output.value_NL[:rows] for output in outputs_K])
-    variances = [output.log_variance_NL[:rows] for output in outputs_K if output.log_variance_NL is not None]
-    log_variance_KNL = _stacked(variances) if variances else None
-    for found_KNL in (value_KNL, log_variance_KNL):
+        x_NI = nn.functional.pad(given_NI, (0, 0, 0, -len(given_NI) % STARS_TOGETHER))
+        return as_draws(compute(banks, x_NI), inputs)
+
+
+def compute(banks: Sequence[Bank], x_NI: Tensor) -> Computed:
+    """All draws of all networks, where they are."""
+    outputs = [bank.draws(bank.once(x_NI)) for bank in banks]
+    variances = [output.log_variance_KNL for output in outputs if output.log_variance_KNL is not None]
+    return Computed(
+        value_KNL=torch.cat([output.value_KNL for output in outputs]),
+        log_variance_KNL=torch.cat(variances) if variances else None,
+        hidden_NH=banks[0].hidden(x_NI),
+    )
+
+
+def as_draws(found: Computed, inputs: Inputs) -> Draws:
+    """What was computed as arrays, without the rows that filled it up; UnexpectedNaN as `draw` says."""
+    rows = len(inputs.x_NI)
+    variance_KNL = found.log_variance_KNL
+    draws = Draws(
+        value_KNL=_array(found.value_KNL[:, :rows]),
+        log_variance_KNL=None if variance_KNL is None else _array(variance_KNL[:, :rows]),
+        hidden_NH=_array(found.hidden_NH[:rows]),
+    )
+    for found_KNL in (draws.value_KNL, draws.log_variance_KNL):
         if found_KNL is not None:
             _refuse_nan(found_KNL, inputs)
-    return Draws(value_KNL=value_KNL, log_variance_KNL=log_variance_KNL, hidden_NH=hidden_NH)
+    return draws
 
 
-def _outputs(bank: Bank, x_NI: Tensor) -> list[Output]:
-    columns = bank.once(x_NI)
-    return [thinned(columns) for thinned in bank.draws_K]
-
-
-def _stacked(parts: Sequence[Tensor]) -> Floats:
-    return torch.stack(list(parts)).cpu().numpy()
+def _array(tensor: Tensor) -> Floats:
+    """A copy: what a card's batch came back in is soon another's."""
+    return np.array(tensor.numpy(force=True), order="C")
 
 
 def _refuse_nan(found_KNL: Floats, inputs: Inputs) -> None:

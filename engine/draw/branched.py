@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from engine.draw.chain import ThinStack, after_dropout, before_dropout, before_head, thin
+from engine.draw.chain import after_dropout, before_dropout, before_head
+from engine.draw.grouped import group
 from engine.draw.masks import Masks
-from engine.draw.network import Columns, Network, Output, Thinned
+from engine.draw.network import Columns, Drawn, Network, Output, Outputs, Thinned
+from engine.draw.thin import ThinStack, thin
 
 
 class Branched(Network):
@@ -36,20 +38,38 @@ class Branched(Network):
 
     def thinned(self, masks: Masks) -> Thinned:
         """One draw; ValueError for layers that cannot be thinned, and for a network without dropout."""
+        stacks, tail = self._stacks(masks)
+
+        def draw(columns: Columns) -> Output:
+            pairs = zip(columns, stacks, strict=True)
+            parts = [column if stack is None else stack(column) for column, stack in pairs]
+            return Output(tail(torch.cat(parts)).T)
+
+        return draw
+
+    def grouped(self, masks_K: Sequence[Masks]) -> Drawn:
+        """All draws of each layer together."""
+        stacks_KB, tail_K = zip(*(self._stacks(masks) for masks in masks_K), strict=True)
+        stacks = [None if None in stacks_K else group(stacks_K) for stacks_K in zip(*stacks_KB, strict=True)]
+        tail, draws = group(tail_K), len(tail_K)
+
+        def draw(columns: Columns) -> Outputs:
+            pairs = zip(columns, stacks, strict=True)
+            parts = [
+                column.expand(draws, -1, -1) if stack is None else stack(column[None])
+                for column, stack in pairs
+            ]
+            return Outputs(tail(torch.cat(parts, dim=1)).mT)
+
+        return draw
+
+    def _stacks(self, masks: Masks) -> tuple[list[ThinStack | None], ThinStack]:
+        """One draw of each branch, None of one without dropout, and of the tail."""
         rests = [after_dropout(branch) for branch in self.branches]  # type: ignore[arg-type]
         if not any(rests) and not after_dropout(self.tail):
             raise ValueError("the network has no dropout to draw from")
-        stacks = [thin(rest, masks) if rest else None for rest in rests]
-        tail = thin(list(self.tail), masks)
-        return lambda columns: _run(columns, stacks, tail)
+        return [thin(rest, masks) if rest else None for rest in rests], thin(list(self.tail), masks)
 
     def _joined(self, x_NI: Tensor) -> Tensor:
         parts = zip(self.branches, x_NI.split(self.sizes, dim=1), strict=True)
         return torch.cat([branch(part) for branch, part in parts], dim=1)
-
-
-def _run(columns: Columns, stacks: Sequence[ThinStack | None], tail: ThinStack) -> Output:
-    parts = [
-        column if stack is None else stack(column) for column, stack in zip(columns, stacks, strict=True)
-    ]
-    return Output(tail(torch.cat(parts)).T)

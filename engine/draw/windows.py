@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engine.types import Bools
 
-# Few enough that products still lie in the cache when they are used.
+# Few enough that products still lie in a processor's cache when they are used.
 WINDOWS_AT_ONCE, STARS_AT_ONCE = 128, 128
 
 
@@ -59,19 +59,30 @@ class WindowedConvolution:
             value[part, :, some] = product.amax(dim=1)
         return value.add_(self.bias_O[:, None]).relu_().view(-1, stars)
 
+    def pooled_together(self, padded: Tensor, mask_KWI: Tensor) -> Tensor:
+        """`pooled` of K draws, (K, W * O, N): one product a window, its draws below one another."""
+        draws, windows, _ = mask_KWI.shape
+        filters, stars = len(self.bias_O), padded.shape[1]
+        weight = (self.weight_QI * mask_KWI.transpose(0, 1)[:, :, None]).flatten(1, 2)
+        product = torch.bmm(weight, self._windows(padded, slice(0, windows), slice(0, stars)))
+        value = product.view(windows, draws, self.places, filters, stars).amax(dim=2)
+        value = value.add_(self.bias_O[:, None]).relu_()
+        return value.transpose(0, 1).reshape(draws, windows * filters, stars)
+
     def _products(self, padded: Tensor, mask_WI: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
         """Some windows, some stars, and their products, (windows, places, O, stars)."""
-        row = padded.stride(0)
-        for first in range(0, len(mask_WI), WINDOWS_AT_ONCE):
-            part = slice(first, first + WINDOWS_AT_ONCE)
+        for part in _parts(len(mask_WI), WINDOWS_AT_ONCE):
             weight = self.weight_QI * mask_WI[part, None, :]
-            for star in range(0, padded.shape[1], STARS_AT_ONCE):
-                some = slice(star, star + STARS_AT_ONCE)
-                stars = min(STARS_AT_ONCE, padded.shape[1] - star)
-                start = padded.storage_offset() + first * self._step * row + star
-                shape, strides = (len(weight), self._width, stars), (self._step * row, row, 1)
-                product = torch.bmm(weight, padded.as_strided(shape, strides, start))
-                yield part, some, product.view(len(weight), self.places, -1, stars)
+            for some in _parts(padded.shape[1], STARS_AT_ONCE):
+                product = torch.bmm(weight, self._windows(padded, part, some))
+                yield part, some, product.view(len(weight), self.places, len(self.bias_O), -1)
+
+    def _windows(self, padded: Tensor, part: slice, some: slice) -> Tensor:
+        """What some windows see of some stars, (windows, I, stars): they overlap in memory."""
+        row = padded.stride(0)
+        start = padded.storage_offset() + part.start * self._step * row + some.start
+        shape = (part.stop - part.start, self._width, some.stop - some.start)
+        return padded.as_strided(shape, (self._step * row, row, 1), start)
 
     @property
     def _width(self) -> int:
@@ -82,6 +93,10 @@ class WindowedConvolution:
     def _step(self) -> int:
         """Inputs from one window to the next."""
         return self.places * self.channels
+
+
+def _parts(count: int, at_once: int) -> Iterator[slice]:
+    return (slice(first, min(first + at_once, count)) for first in range(0, count, at_once))
 
 
 def windowed(convolution: nn.Conv1d, places: int) -> WindowedConvolution:

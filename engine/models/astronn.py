@@ -11,7 +11,7 @@ Three versions differ in the trunk's width: (192, 64) of the paper and the DR16 
 The public code names a penalty on weights, 5e-9, that its own training step does not add: nor do we.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engine.draw import Columns, Masks, Network, Output, Thinned
-from engine.draw.chain import thin
+from engine.draw import Columns, Drawn, Masks, Network, Output, Outputs, Thinned
+from engine.draw.grouped import group
+from engine.draw.thin import ThinStack, thin
+from engine.errors import BundleError
 from engine.models.astronn_pixels import PIXELS, element_pixels
 from engine.models.astronn_trunk import Trunk, as_published
 from engine.spec import Frozen
@@ -85,6 +87,7 @@ class AstroNN(Network):
         self.order = [(*FROM_TRUNK, *seen).index(name) for name in hyper.outputs]
         # Numbers like weights on disk: 1 where an element sees a pixel.
         self.register_buffer("sees_EP", torch.from_numpy(np.stack(list(seen.values()))).float())
+        self.register_load_state_dict_post_hook(_check_pixels)
 
     def forward(self, x_NI: Tensor) -> Output:
         """Outputs of N stars; in training mode with random dropout."""
@@ -116,15 +119,33 @@ class AstroNN(Network):
 
         return draw
 
+    def grouped(self, masks_K: Sequence[Masks]) -> Drawn:
+        """The draws of the trunk together, and those of each head."""
+        trunk = self.trunk.grouped(masks_K)
+        heads = [head.grouped(masks_K) for head in self._heads()]
+
+        def draw(columns: Columns) -> Outputs:
+            trunk_KTN = trunk(columns[0])
+            shared_KSN = torch.cat([trunk_KTN[:, 6:], trunk_KTN[:, :3]], dim=1)
+            parts = zip(heads, columns[1:], strict=True)
+            output = self._output(trunk_KTN, [head(column, shared_KSN) for head, column in parts])
+            return Outputs(*output)
+
+        return draw
+
     def constrain(self) -> None:
         """The trunk's two numbers for the elements stay small."""
         with torch.no_grad():
             self.trunk.head.weight[-EXTRA:].renorm_(2, 0, MAX_NORM)
 
     def _output(self, trunk_TN: Tensor, heads: list[Tensor]) -> Output:
-        value_LN = torch.cat([trunk_TN[:3], torch.stack([head[0] for head in heads])])
-        log_variance_LN = torch.cat([trunk_TN[3:6], torch.stack([head[1] for head in heads])])
-        return Output(value_LN[self.order].T, log_variance_LN[self.order].T)
+        """Outputs in their order; those of K draws, (K, N, L), of what K draws gave, (K, T, N)."""
+        value = [*trunk_TN[..., :3, :].unbind(-2), *(head[..., 0, :] for head in heads)]
+        log_variance = [*trunk_TN[..., 3:6, :].unbind(-2), *(head[..., 1, :] for head in heads)]
+        value_NL, log_variance_NL = (
+            torch.stack([rows[place] for place in self.order], dim=-1) for rows in (value, log_variance)
+        )
+        return Output(value_NL, log_variance_NL)
 
     def _heads(self) -> "list[Head]":
         return list(self.heads.values())  # type: ignore[arg-type]
@@ -132,7 +153,17 @@ class AstroNN(Network):
     def _seeing(self, x_NI: Tensor) -> "Iterator[tuple[Head, Tensor]]":
         sees_EP: Tensor = self.sees_EP  # type: ignore[assignment]
         for head, sees_P in zip(self._heads(), sees_EP, strict=True):
-            yield head, x_NI[:, sees_P > 0]
+            # The number of pixels is known: a card need not be asked for it.
+            seen = torch.nonzero_static(sees_P, size=head.dense1.in_features).flatten()
+            yield head, x_NI.index_select(1, seen)
+
+
+def _check_pixels(network: AstroNN, _keys: object) -> None:
+    """BundleError where weights that were loaded show an element more or fewer pixels than its head takes."""
+    for (name, head), sees_P in zip(network.heads.items(), network.sees_EP, strict=True):  # type: ignore[arg-type]
+        pixels, takes = int(sees_P.count_nonzero()), head.dense1.in_features
+        if pixels != takes:
+            raise BundleError(f"sees_EP shows {name} {pixels} pixels, but its head takes {takes}")
 
 
 class Head(nn.Module):
@@ -155,12 +186,21 @@ class Head(nn.Module):
 
     def thinned(self, masks: Masks) -> Callable[[Tensor, Tensor], Tensor]:
         """One draw: what the first layer gave and what the trunk shares -> value and log-variance, (2, N)."""
+        stack, weight = self._own(masks), self.out.weight[:, self.dense2.out_features :]
+        return lambda first, shared_SN: stack(first) + weight @ shared_SN
+
+    def grouped(self, masks_K: Sequence[Masks]) -> Callable[[Tensor, Tensor], Tensor]:
+        """All draws: the first layer's and what the trunk shares in each, (K, S, N) -> (K, 2, N)."""
+        stacks = group([self._own(masks) for masks in masks_K])
+        weight = self.out.weight[:, self.dense2.out_features :]
+        return lambda first, shared_KSN: stacks(first[None]) + weight @ shared_KSN
+
+    def _own(self, masks: Masks) -> ThinStack:
+        """One draw of what is made of the element's own pixels."""
         units = self.dense2.out_features
         own = nn.Linear(units, 2, device="meta")
         own.weight, own.bias = nn.Parameter(self.out.weight[:, :units], requires_grad=False), self.out.bias
-        stack = thin([self.drop, self.dense2, nn.ReLU(), self.drop, own], masks)
-        weight = self.out.weight[:, units:]
-        return lambda first, shared_SN: stack(first) + weight @ shared_SN
+        return thin([self.drop, self.dense2, nn.ReLU(), self.drop, own], masks)
 
 
 def build_astronn(hyper: Frozen, inputs: int, outputs: int) -> AstroNN:

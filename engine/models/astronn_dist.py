@@ -5,11 +5,13 @@ extinction), kept above 0 by a softplus, and its log-variance. 1,455,064 paramet
 Distances follow from F and photometry, star by star: see `engine/distance.py`.
 """
 
+from collections.abc import Sequence
+
 from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
-from engine.draw import Columns, Masks, Network, Output, Thinned
+from engine.draw import Columns, Drawn, Masks, Network, Output, Outputs, Thinned
 from engine.models.astronn_trunk import Trunk
 from engine.spec import Frozen
 
@@ -47,9 +49,14 @@ class AstroNNDist(Network):
         trunk = self.trunk.thinned(masks)
         return lambda columns: _output(trunk(columns[0]).T)
 
+    def grouped(self, masks_K: Sequence[Masks]) -> Drawn:
+        """All draws of the trunk together."""
+        trunk = self.trunk.grouped(masks_K)
+        return lambda columns: Outputs(*_output(trunk(columns[0]).mT))
+
 
 def _output(trunk_N2: Tensor) -> Output:
-    return Output(functional.softplus(trunk_N2[:, :1]), trunk_N2[:, 1:])
+    return Output(functional.softplus(trunk_N2[..., :1]), trunk_N2[..., 1:])
 
 
 def build_astronn_dist(hyper: Frozen, inputs: int, outputs: int) -> AstroNNDist:

@@ -1,16 +1,19 @@
 """What AstroNN's networks begin with: two convolutions, pooling, two dense layers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.draw import Masks
-from engine.draw.chain import thin
-from engine.draw.windows import windowed
+from engine.draw.grouped import group
+from engine.draw.thin import ThinStack, thin
+from engine.draw.windows import WindowedConvolution, windowed
 
 KERNEL, POOL, FILTERS = 8, 4, (2, 4)
+# A draw of the second convolution takes 60 MB for 512 stars until it is pooled.
+DRAWS_TOGETHER = 10
 
 
 class Trunk(nn.Module):
@@ -45,12 +48,28 @@ class Trunk(nn.Module):
 
     def thinned(self, masks: Masks) -> Callable[[Tensor], Tensor]:
         """One draw: what `once` gave -> outputs as columns, (O, N)."""
-        keep = masks.keep(self.pixels * FILTERS[0], self.drop.p).reshape(self.pixels, FILTERS[0])
         second = windowed(self.conv2, POOL)
-        mask_WI = second.mask(keep, self.drop.p)
-        layers = [self.drop, self.dense1, nn.ReLU(), self.drop, self.dense2, nn.ReLU(), self.head]
-        stack = thin(layers, masks)
+        mask_WI, stack = self._drawn(second, masks)
         return lambda columns: stack(second.pooled(columns, mask_WI))
+
+    def grouped(self, masks_K: Sequence[Masks]) -> Callable[[Tensor], Tensor]:
+        """All draws: what `once` gave -> outputs as columns, (K, O, N)."""
+        second = windowed(self.conv2, POOL)
+        parts = [masks_K[i : i + DRAWS_TOGETHER] for i in range(0, len(masks_K), DRAWS_TOGETHER)]
+        drawn = [[self._drawn(second, masks) for masks in part] for part in parts]
+        pairs = [
+            (torch.stack([mask_WI for mask_WI, _ in part]), group([stack for _, stack in part]))
+            for part in drawn
+        ]
+        return lambda columns: torch.cat(
+            [stacks(second.pooled_together(columns, mask_KWI)) for mask_KWI, stacks in pairs]
+        )
+
+    def _drawn(self, second: WindowedConvolution, masks: Masks) -> tuple[Tensor, ThinStack]:
+        """One draw of the second convolution's inputs, and of what comes after it."""
+        keep = masks.keep(self.pixels * FILTERS[0], self.drop.p).reshape(self.pixels, FILTERS[0])
+        layers = [self.drop, self.dense1, nn.ReLU(), self.drop, self.dense2, nn.ReLU(), self.head]
+        return second.mask(keep, self.drop.p), thin(layers, masks)
 
     def _first(self, x_NI: Tensor) -> Tensor:
         return functional.relu(self.conv1(_padded(x_NI[:, None])))

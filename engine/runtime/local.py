@@ -3,10 +3,8 @@
 import time
 from collections.abc import Iterator
 
-import torch
-
-from engine.errors import PlanError
 from engine.plan import Plan
+from engine.runtime.device import device_of
 from engine.runtime.worker import read_batch, start_worker, work_of
 from engine.spec import Profile
 from engine.types import Receipt, Sink
@@ -20,14 +18,3 @@ def execute_local(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Receipt]
         start = time.perf_counter()
         batch = read_batch(work, task)
         yield worker.label(batch, time.perf_counter() - start)
-
-
-def device_of(profile: Profile) -> torch.device:
-    if profile.gpus == 0:
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise PlanError(
-            f"gpus = {profile.gpus:g}, but torch sees no CUDA device here; run without `gpus` in the profile "
-            "or check the driver, CUDA_VISIBLE_DEVICES, and that torch was installed with CUDA"
-        )
-    return torch.device("cuda")

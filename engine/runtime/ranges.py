@@ -10,14 +10,13 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import ray
-from ray._private.worker import global_worker
 
 from engine.errors import AbundantError, RunError
 from engine.runtime.blocks import pack, pack_outcome
+from engine.runtime.deaths import Deaths
 from engine.types import Batch, Task
 
 # Read tasks of a pipeline. Up to here each is one task; a range is done again as a whole if its worker dies.
@@ -42,14 +41,11 @@ def unfold(folded: bytes) -> list[Task]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """What a read task does with each of its tasks; `fused` where the actor that labels must do it.
-
-    `retries` says how often it is done again after whoever did it died; -1: always.
-    """
+    """What a read task does with each of its tasks; `fused` where the actor that labels must do it."""
 
     read: Callable[[Task], Batch]
     fused: bool
-    retries: int
+    deaths: Deaths
 
     def block(self, task: Task) -> pa.Table:
         """A task's spectra as one row, or the error that should end the run."""
@@ -57,8 +53,8 @@ class Reader:
         try:
             if self.fused:
                 _check_fused()
-            check_attempts(self.retries)
-            return pack(self.read(task), started)
+            with self.deaths.over(task.task_id, "read", ray.get_runtime_context().get_node_id()):
+                return pack(self.read(task), started)
         except AbundantError as error:
             return pack_outcome(error)
 
@@ -73,20 +69,4 @@ def _check_fused() -> None:
         raise RunError(
             "Ray Data did not fuse read and actor, so spectra would pass through the object store; run with "
             'runtime = "local", or with the version of Ray that this program was installed with'
-        )
-
-
-def check_attempts(retries: int) -> None:
-    """RunError where this is tried once more than `retries` times, since whoever tried it died.
-
-    Ray Data has no bound of its own: spectra for which memory runs out would kill one worker after another.
-    """
-    # Ray's public runtime context does not have it.
-    core: Any = getattr(global_worker, "core_worker")  # noqa: B009
-    died: int = core.get_current_task_attempt_number()
-    if 0 <= retries < died:
-        raise RunError(
-            f"workers died {died} times over the same spectra; what is done is kept, and the same command "
-            "goes on. Where memory ran out, give an actor more `cpus` in the profile, so that fewer share a "
-            "node; where machines come and go, raise `retries`"
         )

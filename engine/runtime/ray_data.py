@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -10,19 +11,21 @@ from typing import Protocol
 import pyarrow as pa
 import ray
 import ray.data
-import torch
 from ray.data import ActorPoolStrategy, DataContext, Dataset
 from ray.data.block import BlockMetadata
 from ray.data.datasource import Datasource, ReadTask
 from ray.data.exceptions import ExecutionTimeoutError
 
+from engine.draw.card import LANES
 from engine.errors import AbundantError, PlanError, RunError
 from engine.plan import Plan
 from engine.runtime.blocks import is_outcome, pack_outcome, unpack, unpack_outcome
+from engine.runtime.deaths import Deaths, new_run
+from engine.runtime.device import lent_device
 from engine.runtime.metrics import counted
-from engine.runtime.ranges import Reader, check_attempts, fold, ranges, unfold
+from engine.runtime.ranges import Reader, fold, ranges, unfold
 from engine.runtime.ray_fit import Need, pool_size
-from engine.runtime.worker import read_batch, start_worker, work_of
+from engine.runtime.worker import Work, read_batch, start_worker, work_of
 from engine.spec import Profile
 from engine.types import Batch, Receipt, Sink, Task
 
@@ -85,8 +88,8 @@ class Labels(Protocol):
         ...
 
 
-# By its device and Ray's name of its node.
-Start = Callable[[torch.device, str], Labels]
+# By Ray's name of its node.
+Start = Callable[[str], Labels]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,23 +103,31 @@ class Steps:
 class Labeller:
     """The actor: a worker that takes blocks of one task and gives blocks of one receipt."""
 
-    def __init__(self, start: Start, retries: int) -> None:
-        self._start, self._retries = start, retries
-
-    @cached_property
-    def _worker(self) -> Labels:
-        """Made with the first task, where an error of the bundle can be told like any other."""
-        device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
-        return self._start(device, ray.get_runtime_context().get_node_id())
+    def __init__(self, start: Start, deaths: Deaths) -> None:
+        self._start, self._deaths = start, deaths
+        # Of the threads that keep a card busy one starts the worker.
+        self._starting = threading.Lock()
 
     def __call__(self, block: pa.Table) -> pa.Table:
         if is_outcome(block):
             return block
         try:
-            check_attempts(self._retries)
-            return pack_outcome(self._worker.label(*unpack(block)))
+            batch, read_seconds = unpack(block)
+            with self._deaths.over(batch.task.task_id, "label", self._node):
+                with self._starting:
+                    worker = self._worker
+                return pack_outcome(worker.label(batch, read_seconds))
         except AbundantError as error:
             return pack_outcome(error)
+
+    @cached_property
+    def _worker(self) -> Labels:
+        """Made with the first task, where an error of the bundle can be told like any other."""
+        return self._start(self._node)
+
+    @property
+    def _node(self) -> str:
+        return ray.get_runtime_context().get_node_id()
 
 
 def execute_ray_data(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Receipt]:
@@ -127,8 +138,12 @@ def execute_ray_data(plan: Plan, sink: Sink, profile: Profile) -> Iterator[Recei
     cannot hold the profile's actors; RunError if the fusion that should happen does not, or nothing moves.
     """
     work = work_of(plan, profile)
-    steps = Steps(read=partial(read_batch, work), start=partial(start_worker, work, sink))
+    steps = Steps(read=partial(read_batch, work), start=partial(_start, work, sink))
     return counted(plan, do_on_ray(plan.tasks, plan.row_bytes, steps, profile))
+
+
+def _start(work: Work, sink: Sink, node: str) -> Labels:
+    return start_worker(work, sink, lent_device(), node)
 
 
 def do_on_ray(tasks: Sequence[Task], row_bytes: int, steps: Steps, profile: Profile) -> Iterator[Receipt]:
@@ -181,6 +196,18 @@ def _need(tasks: Sequence[Task], row_bytes: int, profile: Profile) -> Need:
     return Need(block=block, through_store=profile.gpus > 0)
 
 
+def _pool(size: int, profile: Profile) -> ActorPoolStrategy:
+    """With a card as many tasks are in work as it has lanes, each in a thread of its own."""
+    if profile.gpus == 0:
+        return ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=profile.in_flight)
+    return ActorPoolStrategy(
+        size=size,
+        max_tasks_in_flight_per_actor=max(profile.in_flight, LANES),
+        max_concurrent_calls_per_actor=LANES,
+        enable_true_multi_threading=True,
+    )
+
+
 def _pipeline(tasks: Sequence[Task], row_bytes: int, steps: Steps, profile: Profile) -> Dataset:
     context = DataContext.get_current()
     context.enable_progress_bars = False
@@ -189,7 +216,8 @@ def _pipeline(tasks: Sequence[Task], row_bytes: int, steps: Steps, profile: Prof
     # No two blocks are ever joined, and none waits for another: each is larger than this.
     context.target_max_block_size = 1
     size = min(pool_size(profile, _need(tasks, row_bytes, profile)), len(tasks))
-    reader = Reader(read=steps.read, fused=profile.gpus == 0, retries=profile.retries)
+    deaths = Deaths(run=new_run(), bound=profile.retries)
+    reader = Reader(read=steps.read, fused=profile.gpus == 0, deaths=deaths)
     spectra = ray.data.read_datasource(
         SpectraSource(tasks, row_bytes, reader),
         override_num_blocks=len(ranges(tasks)),
@@ -197,11 +225,12 @@ def _pipeline(tasks: Sequence[Task], row_bytes: int, steps: Steps, profile: Prof
     )
     return spectra.map_batches(
         Labeller,
-        fn_constructor_args=(steps.start, profile.retries),
-        batch_size=None,
+        fn_constructor_args=(steps.start, deaths),
+        # A row is a task. With GPUs Ray wants a number; without, it would not fuse with one.
+        batch_size=1 if profile.gpus else None,
         batch_format="pyarrow",
         zero_copy_batch=True,
-        compute=ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=profile.in_flight),
+        compute=_pool(size, profile),
         num_cpus=profile.cpus,
         num_gpus=profile.gpus or None,
     )

@@ -30,6 +30,7 @@ from torch.nn import Module
 
 from engine import errors
 from engine.errors import InputError, RunError, UnexpectedNaN
+from engine.runtime.device import lent_device
 from engine.runtime.ray_data import connect
 from engine.runtime.ray_fit import Need, pool_size
 from engine.runtime.ray_stream import Streamed, streams, without_stars
@@ -248,5 +249,5 @@ def _gathered(reference: ray.ObjectRef) -> Learnt:
 def _member(lesson: Lesson, member: int, threads: int) -> Outcome:
     """What a worker does with one member of an ensemble."""
     torch.set_num_threads(threads)
-    device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+    device = lent_device()
     return _outcome(lesson, member, Joined(rank=0, workers=1), device)

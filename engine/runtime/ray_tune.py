@@ -11,13 +11,13 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-import ray
 import torch
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler
 
 from engine.errors import UnexpectedNaN
+from engine.runtime.device import lent_device
 from engine.runtime.ray_data import connect
 from engine.runtime.ray_fit import Need, pool_size
 from engine.spec import Profile
@@ -104,7 +104,7 @@ def _trial(metrics: Mapping[str, Any] | None) -> Trial | None:
 def _try(config: dict[str, Any], lesson: Lesson, points: dict[int, Point], threads: int) -> None:
     """One trial: a plain training without checkpoints, which tells Tune of each epoch."""
     torch.set_num_threads(threads)
-    device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+    device = lent_device()
     number, best = config["number"], float("inf")
     chosen = at(lesson, points[number])
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from engine.runtime.local import device_of
+from engine.runtime.device import device_of
 from engine.runtime.ray_train import learn_on_ray
 from engine.runtime.ray_tune import try_on_ray
 from engine.spec import Profile

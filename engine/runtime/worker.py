@@ -10,11 +10,12 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from engine.auxiliary import Table, join, published_columns, table_digests
-from engine.draw import Bank, Network, bank_of
+from engine.draw import Drawer, Network, drawer_of
 from engine.errors import ShardError, ShardUnavailable, TaskMismatch
 from engine.models.model import Model, load_model
 from engine.plan import Plan
 from engine.route import infer
+from engine.runtime.device import exact_arithmetic
 from engine.spec import Profile, RunSpec, SideColumn, digest
 from engine.surveys import survey_of
 from engine.surveys.seen import seen
@@ -31,11 +32,21 @@ class Work:
     spec: RunSpec
     tables: tuple[Table, ...]
     prepare_with_read: bool
+    rows: int
+    """Of the largest task."""
+    graphs: bool = False
+    """Whether a card records its launches once and repeats them."""
 
 
 def work_of(plan: Plan, profile: Profile) -> Work:
     """The work of a plan under a profile."""
-    return Work(spec=plan.spec, tables=plan.auxiliary, prepare_with_read=profile.prepare == "read")
+    return Work(
+        spec=plan.spec,
+        tables=plan.auxiliary,
+        prepare_with_read=profile.prepare == "read",
+        rows=max((task.stop - task.start for task in plan.tasks), default=0),
+        graphs=profile.graphs,
+    )
 
 
 def read_batch(work: Work, task: Task) -> Batch:
@@ -76,7 +87,7 @@ class Worker:
     """A loaded model with a sink: batches in, receipts out."""
 
     model: Model
-    networks: tuple[Bank, ...]
+    draw: Drawer
     sink: Sink
     side: tuple[SideColumn, ...] = ()
     where: str = ""
@@ -89,7 +100,7 @@ class Worker:
         read = read_seconds - batch.prepare_seconds
         batch = prepared(batch, self._prepare)
         start = time.perf_counter()
-        rows = infer(batch, self.model, self.networks, self.side)
+        rows = infer(batch, self.model, self.draw, self.side)
         if len(rows) != len(batch.spectra):
             raise TaskMismatch(f"task {batch.task.task_id}: {len(batch.spectra)} rows in, {len(rows)} out")
         seconds = {"read": read, "wait": batch.wait_seconds, "prepare": batch.prepare_seconds}
@@ -99,16 +110,25 @@ class Worker:
         )
 
     def _prepare(self, spectra: pa.Table) -> Inputs:
-        return self.model.prepare(spectra, self.networks[0].away)
+        return self.model.prepare(spectra, self.draw.away)
 
 
 def start_worker(work: Work, sink: Sink, device: torch.device, node: str = "") -> Worker:
     """Load the bundle and thin its networks; `node` is what Ray calls the place, beside the host's name."""
     assert work.spec.sampling is not None, "a plan fills it in"
+    if device.type == "cuda":
+        exact_arithmetic()
     model, trained = load(work)
-    banks = tuple(bank_of(network, work.spec.sampling, device) for network in trained)
+    draw = drawer_of(
+        trained,
+        work.spec.sampling,
+        device,
+        rows=work.rows,
+        inputs=model.architecture.inputs,
+        graphs=work.graphs,
+    )
     where = "/".join(name for name in (socket.gethostname(), node) if name)
-    return Worker(model=model, networks=banks, sink=sink, side=work.spec.catalog.side, where=where)
+    return Worker(model=model, draw=draw, sink=sink, side=work.spec.catalog.side, where=where)
 
 
 def load(work: Work) -> tuple[Model, tuple[Network, ...]]:

@@ -1,7 +1,7 @@
 """`make bench`: measure, print a table, keep it in results/. Ratios within one run are what counts.
 
 Usage: python -m tests.bench [NAME ...]: read networks job memory surveys support train giants commit queries
-cluster scale workers requests. engine/rates.toml, of which estimates are made, is written anew.
+cluster scale workers requests launches gpu. engine/rates.toml, of which estimates are made, is written anew.
 """
 
 import json
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +22,7 @@ from tests.bench import (
     bench_cluster,
     bench_commit,
     bench_giants,
+    bench_gpu,
     bench_job,
     bench_memory,
     bench_networks,
@@ -50,6 +52,8 @@ KEPT = {
     "scale": "scale.json",
     "workers": "scale.json",
     "requests": "scale.json",
+    "launches": "gpu.json",
+    "gpu": "gpu.json",
 }
 STARS = {"read": 2_100, "job": 16_000, "memory": 20_000, "cluster": 8_000}
 AIMS = {
@@ -66,6 +70,7 @@ AIMS = {
     **bench_queries.AIMS,
     **bench_cluster.AIMS,
     **bench_scale.AIMS,
+    **bench_gpu.AIMS,
 }
 
 
@@ -94,6 +99,8 @@ def benches(work: Path) -> dict[str, Callable[[], dict[str, float]]]:
         "scale": lambda: bench_scale.bench(folder(work / "scale")),
         "workers": lambda: bench_scale.bench_workers(folder(work / "workers")),
         "requests": lambda: bench_requests.bench(folder(work / "requests")),
+        "launches": bench_gpu.bench_launches,
+        "gpu": bench_gpu.bench,
     }
 
 
@@ -111,7 +118,7 @@ def main(names: list[str]) -> None:
         os.environ["ABUNDANT_CACHE"] = str(work / "cache")
         shown: dict[str, dict[str, float | str]] = {}
         for name, bench in benches(work).items():
-            if not names or name in names:
+            if name in names or (not names and (name != "gpu" or torch.cuda.is_available())):
                 console.print(f"measuring {name} …")
                 shown |= keep(RESULTS / KEPT[name], name, bench())
     rates.write()

@@ -7,7 +7,7 @@ from statistics import median
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from engine.draw import Bank, Network, Output, bank_of
+from engine.draw import Bank, Network, Output, Outputs, bank_of
 from engine.models import MODELS
 from engine.models.architecture import Architecture
 from engine.spec import Sampling
@@ -76,11 +76,10 @@ def one_round(bank: Bank, network: Network, x_NI: torch.Tensor) -> tuple[float, 
     return ROWS / bank_s, loop_s / bank_s, operations / bank_s / machine
 
 
-def drawn(bank: Bank, x_NI: torch.Tensor) -> list[Output]:
+def drawn(bank: Bank, x_NI: torch.Tensor) -> Outputs:
     """All draws."""
     with torch.inference_mode():
-        columns = bank.once(x_NI)
-        return [thinned(columns) for thinned in bank.draws_K]
+        return bank.draws(bank.once(x_NI))
 
 
 def whole(network: Network, x_NI: torch.Tensor) -> Output:
@@ -92,10 +91,9 @@ def whole(network: Network, x_NI: torch.Tensor) -> Output:
 def difference(network: Network, x_NI: torch.Tensor) -> float:
     """The largest difference between a few draws and the network multiplied by their masks."""
     sampling = Sampling(draws=DIFFERENCE_DRAWS)
-    pairs = zip(
-        drawn(bank_of(network, sampling, CPU), x_NI), masked_loop(network, x_NI, sampling), strict=True
-    )
-    return max(float((found.value_NL - expected.value_NL).abs().max()) for found, expected in pairs)
+    found = drawn(bank_of(network, sampling, CPU), x_NI).value_KNL
+    expected = torch.stack([output.value_NL for output in masked_loop(network, x_NI, sampling)])
+    return float((found - expected).abs().max())
 
 
 def median_time(work: Callable[[], object]) -> float:

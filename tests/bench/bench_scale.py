@@ -26,7 +26,6 @@ from unittest.mock import patch
 
 import pyarrow as pa
 import ray
-import torch
 
 from catalogs.lease import driving
 from catalogs.stage import data_file, open_run, receipt_path
@@ -309,11 +308,11 @@ class Waiter:
         return _receipt(batch.task)
 
 
-def _waiter(device: torch.device, node: str) -> Waiter:
+def _waiter(node: str) -> Waiter:
     return Waiter(RAY_WAIT_S)
 
 
-def _idler(device: torch.device, node: str) -> Waiter:
+def _idler(node: str) -> Waiter:
     return Waiter(0.0)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import count
@@ -13,10 +14,11 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from engine.draw import Bank, Network, Output, bank_of, draw, keep_mask
+from engine.draw import Card, Host, Network, Output, bank_of, draw, grouped, keep_mask
+from engine.draw.bank import Computed
 from engine.errors import PlanError
 from engine.flags import BY_NAME
-from engine.models import MODELS
+from engine.models import MODELS, astronn_trunk
 from engine.models.architecture import Architecture, handshake
 from engine.models.model import Model, load_model
 from engine.prepare.gather import tensor
@@ -159,13 +161,53 @@ def test_a_stars_outputs_do_not_depend_on_its_place_in_the_batch(
         np.testing.assert_array_equal(mixed.log_variance_KNL, straight.log_variance_KNL[:, order])
 
 
+class Again:
+    """What a CUDA graph does: the same work on the same tensors, its results where they were."""
+
+    def __init__(self, work: Callable[[], Computed], _stream: object) -> None:
+        self.work, self.found = work, work()
+
+    def __call__(self) -> Computed:
+        for place, part in zip(self.found, self.work(), strict=True):
+            if part is not None:
+                place.copy_(part)
+        return self.found
+
+
+@pytest.mark.parametrize("capture", [None, Again], ids=["launched", "captured"])
+@pytest.mark.parametrize("draws", [0, 3])
+def test_a_card_draws_what_the_host_does_whatever_batches_come(
+    architecture: Architecture,
+    network: Network,
+    draws: int,
+    capture: type[Again] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (grouped, astronn_trunk):
+        monkeypatch.setattr(module, "DRAWS_TOGETHER", 2)
+    sampling, x_NI = Sampling(draws=draws), some(architecture, 40).numpy()
+    expected = draw([bank_of(network, sampling, CPU)], inputs_of(x_NI, x_NI))
+    banks = [bank_of(network, sampling, CPU, grouped=True)]
+    card = Card(banks, rows=32, inputs=architecture.inputs, capture=capture)
+    with ThreadPoolExecutor(3) as threads:
+        parts = [slice(0, 32), slice(32, 39), slice(39, 40), slice(3, 3), slice(0, 40, 2)]
+        found = list(threads.map(lambda part: card(inputs_of(x_NI[part], x_NI[part])), parts))
+    for part, some_draws in zip(parts, found, strict=True):
+        of = {"rtol": 1e-4, "atol": 2e-5}
+        np.testing.assert_allclose(some_draws.value_KNL, expected.value_KNL[:, part], **of)
+        np.testing.assert_allclose(some_draws.hidden_NH, expected.hidden_NH[part], **of)
+        if expected.log_variance_KNL is not None:
+            variance_KNL = expected.log_variance_KNL[:, part]
+            np.testing.assert_allclose(some_draws.log_variance_KNL, variance_KNL, **of)
+
+
 def test_it_predicts_variances_if_its_loss_asks_for_them(
     architecture: Architecture, network: Network
 ) -> None:
     bank, x_NI = bank_of(network, Sampling(draws=1), CPU), some(architecture, 2)
-    for output in (network(x_NI), bank.draws_K[0](bank.once(x_NI))):
-        assert (output.log_variance_NL is not None) == (architecture.loss == "robust")
-        assert output.log_variance_NL is None or output.log_variance_NL.shape == output.value_NL.shape
+    for value, log_variance in (network(x_NI), bank.draws(bank.once(x_NI))):
+        assert (log_variance is not None) == (architecture.loss == "robust")
+        assert log_variance is None or log_variance.shape == value.shape
 
 
 def test_its_last_hidden_layer_is_a_row_per_star(architecture: Architecture, network: Network) -> None:
@@ -187,12 +229,12 @@ class Case:
 
     batch: Batch
     model: Model
-    banks: tuple[Bank, ...]
+    draw: Host
 
     def labelled(self, spectra: pa.Table | None = None) -> pa.Table:
         """Catalog rows of the batch, or of other spectra in its place."""
         batch = self.batch if spectra is None else replace(self.batch, spectra=spectra)
-        return infer(batch, self.model, self.banks)
+        return infer(batch, self.model, self.draw)
 
     def labels(self, rows: pa.Table) -> np.ndarray:
         """NaN where there is none, shape (N, L)."""
@@ -221,7 +263,7 @@ def case(
     )
     beside = (*model.architecture.needs, *model.architecture.wishes)
     batch = Batch(task=task, spectra=with_beside(survey.read(spec, task), beside))
-    return Case(batch=batch, model=model, banks=tuple(bank_of(n, sampling, CPU) for n in networks))
+    return Case(batch=batch, model=model, draw=Host([bank_of(n, sampling, CPU) for n in networks]))
 
 
 def default_sampling(architecture: Architecture) -> Sampling:
@@ -245,7 +287,7 @@ def test_the_same_rows_in_the_same_order_with_the_declared_columns(case: Case) -
 def test_a_task_that_could_not_be_read_has_the_same_columns_without_numbers(case: Case) -> None:
     arrays = [f.name for f in case.batch.spectra.schema if isinstance(f.type, pa.FixedShapeTensorType)]
     batch = replace(case.batch, spectra=case.batch.spectra.drop_columns(arrays), failure="gone")
-    rows = infer(batch, case.model, case.banks)
+    rows = infer(batch, case.model, case.draw)
     assert rows.schema == case.labelled().schema
     assert np.isnan(case.labels(rows)).all()
 

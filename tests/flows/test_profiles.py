@@ -1,9 +1,11 @@
 """A profile is followed and changes no byte; one that asks for more than there is is refused at once."""
 
+import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ def test_a_gpu_that_is_not_there_is_refused_locally(
 @pytest.mark.parametrize(
     ("profile", "message"),
     [
-        ({"gpus": 1}, "gpus = 1, but a cluster with 4 CPUs and 0 GPUs has no GPU; run without"),
+        ({"gpus": 2}, "not one actor of 1 CPUs and 2 GPUs fits beside its reader"),
         ({"cpus": 64}, "not one actor of 64 CPUs and 0 GPUs fits on a node .* lower `cpus`"),
         ({"actors": 5}, "5 actors of 1 CPUs .* do not fit .* to at most 4"),
         ({"actors": 3, "cpus": 2}, "3 actors of 2 CPUs .* to at most 2"),
@@ -51,8 +53,6 @@ def test_a_gpu_that_is_not_there_is_refused_locally(
 def test_a_profile_that_the_cluster_cannot_hold_is_refused(
     ray_session: None, run_spec: Callable[..., RunSpec], profile: dict[str, Any], message: str
 ) -> None:
-    if profile.get("gpus") and ray.cluster_resources().get("GPU"):
-        pytest.skip("this machine has a GPU")
     with pytest.raises(PlanError, match=message):
         list(RUNTIMES["ray_data"](make_plan(run_spec()), NoSink(), Profile(**profile)))
 
@@ -184,12 +184,14 @@ OTHERWISE: dict[str, Any] = {
     "actors": 2,
     "cpus": 0.5,
     "gpus": 1.0,
+    "graphs": True,
     "in_flight": 5,
     "retries": 0,
     "prepare": "read",
     "checkpoint_minutes": 1.0,
     "object_store": 100 * 2**20,
     "patience_minutes": 0.1,
+    "mix_machines": True,
     "address": "http://127.0.0.1:8265",
 }
 
@@ -202,7 +204,7 @@ def test_every_key_of_a_profile_is_looked_at_here() -> None:
 @pytest.mark.ray
 def test_no_key_of_a_profile_changes_a_byte(ray_session: None, run_spec: Callable[..., RunSpec]) -> None:
     """All keys at once that a machine without a GPU can follow."""
-    there = {key: value for key, value in OTHERWISE.items() if key not in ("runtime", "gpus")}
+    there = {key: value for key, value in OTHERWISE.items() if key not in ("runtime", "gpus", "graphs")}
     local = run(make_plan(run_spec(catalog={"version": "local"})), LOCAL)
     found = run(make_plan(run_spec(catalog={"version": "ray"})), Profile(**there))
     assert _without_version(fingerprint(found.catalog)) == _without_version(fingerprint(local.catalog))
@@ -211,6 +213,31 @@ def test_no_key_of_a_profile_changes_a_byte(ray_session: None, run_spec: Callabl
 def _without_version(sums: dict[str, str]) -> dict[str, str]:
     """The parquet files of a catalog: their rows carry no version."""
     return {name: digest for name, digest in sums.items() if name.startswith("dataset/Norder")}
+
+
+def test_a_run_that_was_begun_elsewhere_goes_on_here_only_if_it_is_told_to(
+    run_spec: Callable[..., RunSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, whole = make_plan(run_spec()), RUNTIMES["local"]
+    with monkeypatch.context() as patch:
+        patch.setattr("engine.runtime.site._processor", lambda: "Another 9000")
+        patch.setitem(RUNTIMES, "local", lambda *of: _broken_off(whole(*of)))
+        with pytest.raises(KeyboardInterrupt):
+            run(plan, LOCAL)
+    with pytest.raises(PlanError, match=r"begun on .*Another 9000; here is .* mix_machines = true"):
+        run(plan, LOCAL)
+    told = run(plan, Profile(runtime="local", mix_machines=True))
+    undisturbed = run(make_plan(run_spec(catalog={"version": "undisturbed"})), LOCAL)
+    assert _without_version(fingerprint(told.catalog)) == _without_version(fingerprint(undisturbed.catalog))
+    machines = json.loads((told.catalog / "manifest.json").read_text())["run"]["machines"]
+    assert len(machines) == 2
+    assert "Another 9000" in machines[0] + machines[1]
+
+
+def _broken_off(receipts: Iterator[Receipt]) -> Iterator[Receipt]:
+    """Three, then Ctrl-C."""
+    yield from islice(receipts, 3)
+    raise KeyboardInterrupt
 
 
 @dataclass(frozen=True)
@@ -238,7 +265,7 @@ def test_a_task_whose_worker_dies_is_done_again_as_often_as_the_profile_says(
     sink = Died(Stage(layout_of(plan)), plan.tasks[3].task_id, 1, tmp_path / "deaths")
     for folder in (sink.folder, sink.stage_in.layout.data, sink.stage_in.layout.receipts):
         folder.mkdir(parents=True)
-    with pytest.raises(RunError, match=r"workers died 1 times over the same spectra.* raise `retries`"):
+    with pytest.raises(RunError, match=rf"workers died 1 times over task {sink.task_id}.* raise `retries`"):
         list(RUNTIMES["ray_data"](plan, sink, Profile(actors=1, retries=0)))
     (sink.folder / "0").unlink()
     found = {receipt.task_id for receipt in RUNTIMES["ray_data"](plan, sink, Profile(actors=1, retries=1))}

@@ -13,7 +13,7 @@ import torch
 from engine.auxiliary import Table, join, open_tables, published_columns
 from engine.columns import schema
 from engine.distance import A_K_PER_EBV, NAMES, with_distances
-from engine.draw import bank_of
+from engine.draw import Host, bank_of
 from engine.flags import BY_NAME
 from engine.models.model import Model, load_model
 from engine.route import infer
@@ -195,7 +195,11 @@ def apogee(
         joined=published_columns(tables),
     )
     banks = [bank_of(network, SAMPLING, torch.device("cpu")) for network in networks]
-    return Batch(task=task, spectra=join(spectra, tables)), model, lambda batch: infer(batch, model, banks)
+    return (
+        Batch(task=task, spectra=join(spectra, tables)),
+        model,
+        lambda batch: infer(batch, model, Host(banks)),
+    )
 
 
 def _photometry_of(spectra: pa.Table, columns: tuple, folder: Path) -> tuple[Table, ...]:

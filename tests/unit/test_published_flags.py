@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from engine.columns import schema
-from engine.draw import bank_of
+from engine.draw import Host, bank_of
 from engine.models import MODELS
 from engine.models.architecture import Verdict
 from engine.models.model import load_model
@@ -236,7 +236,7 @@ def test_they_stand_in_the_rows_of_a_catalog(
         limits = tuple(Limits(name=limit.name, low=-1.0, high=1.0) for limit in model.known.limits)
         model = replace(model, known=replace(model.known, limits=limits))
     banks = [bank_of(network, SAMPLING, torch.device("cpu")) for network in networks]
-    rows = infer(Batch(task=task, spectra=spectra), model, banks)
+    rows = infer(Batch(task=task, spectra=spectra), model, Host(banks))
     lost = np.array(rows["teff"].is_null())
     assert rows.schema.equals(schema(model.columns), check_metadata=True)
     if architecture == "astronn":
