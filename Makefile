@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 	$(BIN)/abundant demo
 
 test: lint
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 3 --no-loadscope-reorder
 
 # Against Ceph's own S3 server, as root: apt-get install ceph-mon ceph-mgr ceph-osd radosgw
 test-s3: $(INSTALLED)
