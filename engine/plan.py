@@ -100,6 +100,7 @@ def make_plan(spec: RunSpec) -> Plan:
         sampling=sampling,
         sha256=spec.model.sha256,
         joined=published_columns(tables),
+        rounded=spec.catalog.rounded,
     )
     row_bytes = survey.row_bytes + bytes_of(joined_columns(tables))
     rows = _rows(spec, row_bytes)

@@ -9,6 +9,7 @@ from engine.draw import Drawer
 from engine.estimate import estimate
 from engine.flags import flag, task_failed
 from engine.models.model import Model
+from engine.rounding import rounded_estimates, rounded_support
 from engine.rows import labelled_rows, rows_without_result
 from engine.side import side_arrays, side_columns
 from engine.spec import SideColumn
@@ -32,13 +33,15 @@ def infer(batch: Batch, model: Model, draw: Drawer, side: Sequence[SideColumn] =
     beside = side_arrays(side, draws, estimates, model.labelling)
     if model.architecture.distances:
         estimates = with_distances(estimates, spectra)
+    if model.rounded:
+        estimates = rounded_estimates(estimates)
     support = assess(inputs, draws, estimates, labels=model.labels, known=model.known)
     flags = flag(spectra, model.spectrograph.frame, inputs=inputs, estimates=estimates, support=support)
     return labelled_rows(
         batch,
         inputs=inputs,
         estimates=estimates,
-        support=support,
+        support=rounded_support(support) if model.rounded else support,
         flags=flags,
         labels=model.labels,
         published={**model.publish(spectra, estimates, flags.sides), **beside},

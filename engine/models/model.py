@@ -1,7 +1,7 @@
 """A fitted model, ready to use on one survey."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from engine.models.bundle import WEIGHTS, bundle_digest, load_card, load_weights
 from engine.models.card import Card, ThresholdCard
 from engine.models.inputs import scale_inputs
 from engine.prepare.scale import Affine
+from engine.rounding import described_as_rounded
 from engine.spec import Frozen, Sampling
 from engine.support import Cloud, Subspace, Threshold, TrainingSet, neighbours_of
 from engine.toml import complaints, strictly
@@ -43,7 +44,7 @@ class Model:
     """An architecture with what was fitted: scalers, labels with ranges and calibration.
 
     `labels` holds the network's outputs, then the derived labels, then distances; `columns` are those of a
-    catalog that this model makes of this survey.
+    catalog that this model makes of this survey, with `rounded` numbers or not.
     """
 
     architecture: Architecture
@@ -53,6 +54,7 @@ class Model:
     labels: tuple[Label, ...]
     columns: tuple[Column, ...]
     known: TrainingSet
+    rounded: bool = False
 
     def prepare(self, spectra: pa.Table, device: torch.device | None = None) -> Inputs:
         """What the network sees of N spectra, and what preparing them found out."""
@@ -84,11 +86,12 @@ def load_model(
     sampling: Sampling,
     sha256: str | None = None,
     joined: tuple[Column, ...] = (),
+    rounded: bool = False,
 ) -> tuple[Model, tuple[Network, ...]]:
     """The model of a bundle and its trained networks; BundleError when the parts do not fit together.
 
     `keys`, `spectrograph` and `joined` are what the survey and the auxiliary tables give; `sha256` is that of
-    the card, where another bundle must not take its place.
+    the card, where another bundle must not take its place. `rounded`: see `engine/rounding.py`.
     """
     card = load_card(folder)
     arrays = load_weights(folder, card)
@@ -98,6 +101,9 @@ def load_model(
     networks = tuple(_skeleton(card, architecture) for _ in range(card.members))
     check_arrays(str(folder / WEIGHTS), arrays, expected_arrays(card, networks[0], architecture))
     model = _model(card, arrays, architecture, keys, spectrograph, sampling, joined)
+    if rounded:
+        columns = described_as_rounded(model.columns, model.labels)
+        model = replace(model, columns=columns, rounded=True)
     return model, tuple(_filled(network, arrays, member) for member, network in enumerate(networks))
 
 

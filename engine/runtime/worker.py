@@ -159,4 +159,5 @@ def _load(spec: RunSpec, tables: Sequence[Table]) -> tuple[Model, tuple[Network,
         sampling=spec.sampling,
         sha256=spec.model.sha256,
         joined=published_columns(tables),
+        rounded=spec.catalog.rounded,
     )

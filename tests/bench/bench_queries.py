@@ -7,6 +7,7 @@ threads, of both in turn; the least of five times counts.
 import math
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,8 @@ import pyarrow as pa
 
 from catalogs import open_catalog
 from catalogs.commit import commit
+from catalogs.layout import Layout
+from catalogs.report import CommitReport
 from tests.bench.big_catalog import PRODUCT, ROWS, place, stage_survey
 from tests.bench.simulated_rows import simulated_rows
 
@@ -32,6 +35,7 @@ SCANS: Final = {
 }
 AIMS = {
     "bytes_per_row_over_plain": "<= 0.6",
+    "rounded_bytes_per_row_over_plain": "<= 0.6",
     "count_s": "< 0.05",
     **{f"plain_{name}_over_ours": ">= 5" for name in CONES},
     **{f"{name}_over_plain": "<= 1.5" for name in SCANS},
@@ -39,7 +43,10 @@ AIMS = {
 
 
 def bench(work: Path) -> dict[str, float]:
-    """Bytes per row, rows/s of the commit, and seconds for six questions."""
+    """Bytes per row, rows/s of the commit, and seconds for six questions.
+
+    `rounded` are the same rows, a fifth of them, as `[catalog] rounded = true` makes them.
+    """
     layout = place(work)
     names = stage_survey(layout, FILES, simulated_rows)
     started = time.perf_counter()
@@ -47,10 +54,22 @@ def bench(work: Path) -> dict[str, float]:
     found = {"commit_rows_per_s": report.rows / (time.perf_counter() - started)}
     plain = work / "plain.parquet"
     write_plain(plain, FILES)
-    dataset = sum(file.stat().st_size for file in (layout.catalog / "dataset").rglob("Npix=*.parquet"))
-    found["bytes_per_row"] = dataset / report.rows
-    found["bytes_per_row_over_plain"] = dataset / plain.stat().st_size
+    plain_per_row = plain.stat().st_size / report.rows
+    found["bytes_per_row"] = per_row(layout, report)
+    found["bytes_per_row_over_plain"] = found["bytes_per_row"] / plain_per_row
+    rounded = place(work / "rounded")
+    names = stage_survey(rounded, FILES // 5, partial(simulated_rows, rounded=True))
+    found["rounded_bytes_per_row"] = per_row(
+        rounded, commit(rounded, names, PRODUCT, manifest={}, failed_allowed=0)
+    )
+    found["rounded_bytes_per_row_over_plain"] = found["rounded_bytes_per_row"] / plain_per_row
     return found | asked(layout.catalog, plain)
+
+
+def per_row(layout: Layout, report: CommitReport) -> float:
+    """Bytes of a catalog's data, per row."""
+    files = (layout.catalog / "dataset").rglob("Npix=*.parquet")
+    return sum(file.stat().st_size for file in files) / report.rows
 
 
 def write_plain(path: Path, files: int) -> None:

@@ -2,7 +2,8 @@
 
 Stars are the simulator's; a small network with fixed weights sees their labels with noise that follows S/N,
 in DRAWS draws under dropout, and `engine.estimate` makes labels and errors of them. Gaia's ids hold the pixel
-of order 12 and end in seven zero bits, DESI's hold release, brick and object. Nothing is rounded.
+of order 12 and end in seven zero bits, DESI's hold release, brick and object. Nothing is rounded but where it
+is asked for, as a spec may.
 """
 
 from functools import cache
@@ -11,10 +12,11 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from engine.columns import describe_label
+from engine.columns import SCORES, describe_label
 from engine.draw.masks import keep_mask
 from engine.estimate import Labelling, estimate
 from engine.prepare.scale import Affine
+from engine.rounding import rounded_estimates, to_bits
 from engine.simulate.labels import column, draw_labels
 from engine.types import Calibration, Derived, Draws, Estimates, Label
 from tests.bench.big_catalog import POPULATION, ROWS, Doubles, rows_of
@@ -33,7 +35,7 @@ RELEASE, BRICK_DEGREES = 9_011, 0.25
 GIANT_TO_DWARF = ((0.3, 2.45, 3.6, 4.3, 4.6, 4.9), (-2.5, 0.5, 2.9, 3.9, 6.0, 9.0))
 
 
-def simulated_rows(number: int, files: int) -> pa.Table:
+def simulated_rows(number: int, files: int, *, rounded: bool = False) -> pa.Table:
     """The rows of one file of so many, with the positions, shards and flags of `rows_of`."""
     table = rows_of(number, files)
     rng = np.random.default_rng([11, number])
@@ -42,11 +44,10 @@ def simulated_rows(number: int, files: int) -> pa.Table:
     magnitude_N = 16 + 3 * np.sqrt(rng.random(ROWS))
     snr_N = 60 * 10 ** (-0.25 * (magnitude_N - 16)) * rng.lognormal(0, 0.3, ROWS)
     columns = (
-        _ids(rng, table)
-        | _light(rng, table, truth_NL, magnitude_N)
-        | _spectrum(rng, snr_N)
-        | _labels(estimates(rng, truth_NL, snr_N.astype(np.float32)), none_N)
+        _ids(rng, table) | _light(rng, table, truth_NL, magnitude_N) | _spectrum(rng, snr_N, rounded=rounded)
     )
+    found = estimates(rng, truth_NL, snr_N.astype(np.float32))
+    columns |= _labels(rounded_estimates(found) if rounded else found, none_N)
     for name, values in columns.items():
         place, kind = table.schema.get_field_index(name), table.schema.field(name)
         table = table.set_column(place, kind, pa.array(values, kind.type, from_pandas=True))
@@ -82,11 +83,11 @@ def _light(
     }
 
 
-def _spectrum(rng: np.random.Generator, snr_N: Doubles) -> dict[str, np.ndarray]:
+def _spectrum(rng: np.random.Generator, snr_N: Doubles, *, rounded: bool) -> dict[str, np.ndarray]:
     """What is measured on a spectrum beside labels."""
     rv_N = rng.normal(0, np.where(rng.random(ROWS) < 0.15, 130, 35))
     missing_N = rng.poisson(6, ROWS) + rng.poisson(200, ROWS) * (rng.random(ROWS) < 0.05)
-    return {
+    found = {
         "snr": snr_N,
         "rv": rv_N,
         "rv_err": 0.2 + 30 / snr_N * rng.lognormal(0, 0.2, ROWS),
@@ -101,6 +102,9 @@ def _spectrum(rng: np.random.Generator, snr_N: Doubles) -> dict[str, np.ndarray]
         "support_hidden": rng.chisquare(HIDDEN, ROWS) ** 0.5,
         "wiggle": rng.chisquare(486, ROWS) / 486,
     }
+    if rounded:
+        found |= {score.name: to_bits(found[score.name].astype(np.float32)) for score in SCORES}
+    return found
 
 
 def estimates(rng: np.random.Generator, truth_NL: np.ndarray, snr_N: np.ndarray) -> Estimates:

@@ -50,7 +50,7 @@ def asked(scene: Scene, tmp_path: Path, cluster: Raylets) -> Mission:
 
 
 def test_a_node_is_lost_and_another_joins(
-    places: list[Place], cluster: Raylets, asked: Mission, usual: dict[str, str]
+    places: list[Place], cluster: Raylets, scene: Scene, asked: Mission, usual: dict[str, str]
 ) -> None:
     driver = asked.start(places[0])
     asked.wait(lambda found: len(found) == 2, driver)
@@ -63,7 +63,7 @@ def test_a_node_is_lost_and_another_joins(
 
 
 def test_all_working_nodes_are_lost_and_others_join(
-    places: list[Place], cluster: Raylets, asked: Mission, usual: dict[str, str]
+    places: list[Place], cluster: Raylets, scene: Scene, asked: Mission, usual: dict[str, str]
 ) -> None:
     driver = asked.start(places[0])
     asked.wait(lambda found: len(found) == 2, driver)
@@ -77,7 +77,7 @@ def test_all_working_nodes_are_lost_and_others_join(
 
 
 def test_the_drivers_node_is_lost_with_the_head_and_the_same_command_goes_on_elsewhere(
-    places: list[Place], cluster: Raylets, asked: Mission, usual: dict[str, str], tmp_path: Path
+    places: list[Place], cluster: Raylets, scene: Scene, asked: Mission, usual: dict[str, str], tmp_path: Path
 ) -> None:
     driver = asked.start(places[0])
     asked.wait(lambda found: len(found) == 2, driver)
@@ -94,4 +94,20 @@ def test_the_drivers_node_is_lost_with_the_head_and_the_same_command_goes_on_els
         (asked.folder / "profile.toml").write_text("actors = 1\n")
         again.end(again.start(places[3]))
         assert "Resuming:" in again.log()
+    assert prints(scene, asked.folder / "catalogs") == usual
+
+
+def test_the_drivers_node_is_lost_and_the_same_command_goes_on_from_another_of_the_cluster(
+    places: list[Place], cluster: Raylets, scene: Scene, asked: Mission, usual: dict[str, str]
+) -> None:
+    driver = asked.start(places[1])
+    asked.wait(lambda found: len(found) == 2, driver)
+    with cluster.nodes[2].standing_still():
+        cluster.nodes[1].kill()
+        driver.kill()
+    driver.wait()
+    cluster.join(cpus=1, place=places[3])
+    alive(cluster, 3)
+    asked.end(asked.start(places[2]))
+    assert "Resuming:" in asked.log()
     assert prints(scene, asked.folder / "catalogs") == usual

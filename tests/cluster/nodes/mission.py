@@ -30,7 +30,8 @@ class Mission:
 
     def start(self, place: Place = HERE) -> subprocess.Popen[bytes]:
         """`abundant run` on the cluster, by a driver at a place."""
-        call = [*place.words, sys.executable, "-m", "jobs", "run", "run.toml", "--profile", "profile.toml"]
+        call = [*place.words, sys.executable, "-m", "tests.cluster.nodes.driver", place.address]
+        call += ["run", "run.toml", "--profile", "profile.toml"]
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
                 call, cwd=self.folder, env=self.cluster.for_drivers(), stdout=log, stderr=log
