@@ -14,6 +14,8 @@ from engine.spec import RunSpec, Sampling, SurveySpec
 from tests.bundles import write_bundle
 
 SAMPLING = Sampling(draws=6, seed=3)
+# Ray's workers are nice to others, so that beside other processes of tests they would get nothing done.
+os.environ.setdefault("RAY_worker_niceness", "0")
 # What signs requests to the tests' own servers.
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
