@@ -107,7 +107,7 @@ class Card:
         """The batch onto the card, if it was not prepared there, and zeros below it."""
         rows = len(x_NI)
         assert rows <= self._rows, "the plan's largest task says how large a batch can be"
-        if x_NI.device == lane.x_NI.device and self.away.type != "cpu":
+        if x_NI.device.type != "cpu":
             self._copies.wait_stream(self._api.current_stream())
             source_NI = x_NI
         else:

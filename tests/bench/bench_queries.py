@@ -83,8 +83,8 @@ def asked(catalog: Path, plain: Path) -> dict[str, float]:
     one = simulated_rows(FILES // 4, FILES)["targetid"][0].as_py()
     with open_catalog(catalog).duckdb() as ours, duckdb.connect() as theirs:
         theirs.execute(f"CREATE VIEW catalog AS FROM read_parquet('{plain}')")
-        for one in (ours, theirs):
-            one.execute("SET threads = 2")
+        for connection in (ours, theirs):
+            connection.execute("SET threads = 2")
         found: dict[str, float] = {}
         count = "SELECT count(*) FROM catalog"
         found["count_s"], _ = both(ours, theirs, count, count)
