@@ -25,6 +25,7 @@ from engine.runtime.device import lent_device
 from engine.runtime.metrics import counted
 from engine.runtime.ranges import Reader, fold, ranges, unfold
 from engine.runtime.ray_fit import Need, pool_size
+from engine.runtime.ray_helpers import bury_helpers
 from engine.runtime.worker import Work, read_batch, start_worker, work_of
 from engine.spec import Profile
 from engine.types import Batch, Receipt, Sink, Task
@@ -188,6 +189,8 @@ def connect(profile: Profile) -> None:
             f"{os.environ.get('RAY_ADDRESS', 'not set')}), the cluster's token, and `object_store` in the "
             "profile"
         ) from error
+    if os.environ.get("RAY_ADDRESS"):
+        bury_helpers()
 
 
 def _need(tasks: Sequence[Task], row_bytes: int, profile: Profile) -> Need:
