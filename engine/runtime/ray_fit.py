@@ -11,8 +11,9 @@ from ray.autoscaler.sdk import request_resources
 from engine.errors import PlanError
 from engine.spec import Profile
 
-# What a worker takes that has loaded this program, torch and Ray, before any data: the least there is.
-WORKER_BYTES = 350 * 2**20
+# What a worker takes that has loaded this program, torch and Ray, and labels with a small network: 308 MiB to
+# itself (2026-12-01, smaps of the workers of a drill), so this is the least there is.
+WORKER_BYTES = 300 * 2**20
 # Blocks in a node's object store for each actor that readers feed: one comes in, two wait, one is labelled.
 STORE_BLOCKS = 4
 POLL_S = 5.0

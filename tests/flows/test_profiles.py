@@ -113,8 +113,8 @@ ROOMY = {"CPU": 4.0, "GPU": 2.0, "memory": 64.0 * 2**30, "object_store_memory": 
 @pytest.mark.parametrize(
     ("node", "profile", "need", "message"),
     [
-        ({"memory": 1.5 * 2**30}, {"actors": 4}, Need(block=2**26), "4 actors need 414 MiB .* enough for 3"),
-        ({"memory": 2**28}, {}, Need(), "1 actors need 350 MiB of memory each, but .* 256 MiB"),
+        ({"memory": 1.3 * 2**30}, {"actors": 4}, Need(block=2**26), "4 actors need 364 MiB .* enough for 3"),
+        ({"memory": 2**28}, {}, Need(), "1 actors need 300 MiB of memory each, but .* 256 MiB"),
         (
             {"object_store_memory": 2**30},
             {"actors": 2, "gpus": 1},
