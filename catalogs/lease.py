@@ -20,9 +20,9 @@ from catalogs.generations import last_holder, take
 from catalogs.holder import HOLDER, STALE_S, Holder, is_dead, now, refusal, taken_over, this_process
 from catalogs.layout import LEASE, Layout
 from catalogs.remote import Location, Remote
-from engine.errors import StagingError
+from engine.errors import RunError, StagingError
 
-__all__ = ["BEAT_S", "STALE_S", "Holder", "Lease", "driving", "holder_at"]
+__all__ = ["BEAT_S", "STALE_S", "Holder", "Lease", "bury", "driving", "holder_at"]
 
 BEAT_S = 30.0
 LENGTH = 512
@@ -91,6 +91,15 @@ def driving(layout: Layout) -> Iterator[Lease]:
     finally:
         done.set()
         lease.release()
+
+
+def bury(layout: Layout) -> None:
+    """Take away what a dead driver held of a run that is over; one who lives keeps it."""
+    # Nothing depends on it: it may lie where nobody may write.
+    with suppress(OSError, StagingError, RunError):
+        if holder_at(layout.staging) is not None:
+            with driving(layout):
+                pass
 
 
 def holder_at(staging: Location) -> Holder | None:

@@ -10,7 +10,7 @@ from catalogs.commit import Mapper, commit
 from catalogs.events import Events, recording
 from catalogs.follow import Followed
 from catalogs.layout import Layout
-from catalogs.lease import Lease, driving
+from catalogs.lease import Lease, bury, driving
 from catalogs.place import all_published, check_place, is_published
 from catalogs.remote import Location, location
 from catalogs.report import CommitReport
@@ -83,6 +83,7 @@ def run(plan: Plan, profile: Profile) -> RunReport:
     if all_published(layout):
         committed = _commit(plan, layout, LOCAL)
         check(layout.catalog)
+        bury(layout)
     else:
         with driving(layout) as lease, recording(layout) as events:
             anew = _anew(plan, followed)

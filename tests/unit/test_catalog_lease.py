@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from catalogs import lease
-from catalogs.lease import STALE_S, Holder, driving
+from catalogs.lease import STALE_S, Holder, bury, driving
 from engine.errors import RunError, StagingError
 from tests.unit.catalog_rows import layout
 
@@ -175,3 +175,16 @@ def test_the_lease_is_released_however_the_work_ends(tmp_path: Path, error: type
 def test_a_staging_that_cannot_be_written_is_one_message() -> None:
     with pytest.raises(StagingError, match="cannot be written"), driving(layout(Path("/proc/x"))):
         pytest.fail("written in /proc")
+
+
+def test_what_a_dead_driver_held_is_buried_and_the_living_keeps_his(tmp_path: Path) -> None:
+    where = layout(tmp_path)
+    bury(where)
+    assert not where.staging.exists()
+    with holder(tmp_path) as process:
+        bury(where)
+        assert where.lease.exists()
+        process.kill()
+        process.wait()
+        bury(where)
+        assert not where.lease.exists()
