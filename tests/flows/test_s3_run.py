@@ -52,10 +52,14 @@ def test_a_run_into_a_bucket_over_a_bad_network_is_a_local_run(
         spec = run_spec(catalog=into(proxy.address))
         plan = make_plan(spec)
         assert plan.digest == make_plan(at_home).digest
+        written = tmp_path / "run.toml"
+        written.write_text(tomli_w.dumps(spec.model_dump(mode="json", by_alias=True, exclude_unset=True)))
         dying_between_data_and_receipt(monkeypatch, 4)
         with pytest.raises(Crash):
             run(plan, LOCAL)
         monkeypatch.setattr(catalogs.stage, "_write", catalogs.stage._write.real)
+        said = " ".join(abundant("status", written).out.split())
+        assert f"tasks 3 of {len(plan.tasks)} done" in said and "not published" in said
         capsys.readouterr()
         done = run(plan, LOCAL)
         assert f"3 of {len(plan.tasks)} tasks are already done" in " ".join(capsys.readouterr().err.split())
@@ -77,13 +81,14 @@ def test_a_run_into_a_bucket_over_a_bad_network_is_a_local_run(
             "labelled",
             "published",
         ]
-        (tmp_path / "run.toml").write_text(
-            tomli_w.dumps(spec.model_dump(mode="json", by_alias=True, exclude_unset=True))
-        )
-        assert (
-            f"Was already published: {ROOT}/test/1 and {ROOT}/test-side/1"
-            in abundant("commit", tmp_path / "run.toml").err
-        )
+        # A folder's name does not say how its server is reached.
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.address)
+        for name in (str(written), str(layout_of(plan).staging)):
+            said = " ".join(abundant("status", name).out.split())
+            assert f"{len(plan.tasks)} of {len(plan.tasks)} done" in said and "not published" not in said
+        monkeypatch.delenv("AWS_ENDPOINT_URL")
+        again = abundant("commit", written).err
+        assert f"Was already published: {ROOT}/test/1 and {ROOT}/test-side/1" in again
         asked(abundant, monkeypatch, proxy.address, done.catalog)
 
 
