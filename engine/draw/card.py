@@ -61,6 +61,9 @@ class Card:
         self._lanes: SimpleQueue[Lane] = SimpleQueue()
         for _ in range(LANES):
             self._lanes.put(self._lane(inputs))
+        # Weights and buffers were made on the stream of whoever calls.
+        for stream in (self._copies, self._computes):
+            stream.wait_stream(self._api.current_stream())
 
     def __call__(self, inputs: Inputs) -> Draws:
         """The draws; UnexpectedNaN as of `draw`, RunError where the card has too little memory."""

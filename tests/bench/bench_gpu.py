@@ -49,9 +49,9 @@ AIMS = {
 def bench() -> dict[str, Any]:
     """Figures of this machine's card, with its model.
 
-    `matrix_rate` is the share of the card's own float32 rate (8192 x 8192 products), with 512 stars a batch,
-    and `large_stars_per_s`-like figures are of 4,096. `graphed` is with CUDA graphs. `readers` is how many
-    cores must read that survey to feed one card. `difference_over_error`: the largest difference to a CPU of
+    `matrix_rate` is the share of the card's own float32 rate (8192 x 8192 products), with 512 stars a batch;
+    `of_4096_per_s` is with 4,096, `graphed_per_s` with CUDA graphs. `readers` is how many cores must read
+    that survey to feed one card. `difference_over_error`: the largest difference to a CPU of
     any star's mean, over its error.
     """
     if not torch.cuda.is_available():

@@ -30,8 +30,8 @@ class Mission:
 
     def start(self, place: Place = HERE) -> subprocess.Popen[bytes]:
         """`abundant run` on the cluster, by a driver at a place."""
-        call = [*place.words, sys.executable, "-m", "tests.cluster.nodes.driver", place.address]
-        call += ["run", "run.toml", "--profile", "profile.toml"]
+        program = ["tests.cluster.nodes.driver", place.address] if place.words else ["jobs"]
+        call = [*place.words, sys.executable, "-m", *program, "run", "run.toml", "--profile", "profile.toml"]
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
                 call, cwd=self.folder, env=self.cluster.for_drivers(), stdout=log, stderr=log
