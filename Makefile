@@ -16,11 +16,11 @@ test: lint
 test-s3: $(INSTALLED)
 	$(BIN)/pytest tests/rgw/check.py
 
-# Deployments, as far as they can be checked without a cluster, and nodes with addresses of their own, of which one
-# after the other is lost; as root: apt-get install slurmctld slurm-client munge iproute2
+# Deployments, as far as they can be checked without a cluster, the image, and nodes with addresses of their own, of
+# which one after the other is lost; as root: apt-get install slurmctld slurm-client munge iproute2 buildah debootstrap
 test-cluster: $(INSTALLED)
 	ABUNDANT_LONG=1 $(BIN)/pytest tests/cluster --timeout 900
-	$(BIN)/pytest tests/cluster/nodes/check.py --timeout 900
+	$(BIN)/pytest tests/cluster/nodes/check.py tests/cluster/deployments/check.py --timeout 900
 
 # Hundreds of runs that are killed and resumed; an hour. The same command goes on with those that are left.
 drills: $(INSTALLED)

@@ -45,11 +45,11 @@ def submit(spec: Spec, profile: Profile, given: str | None) -> Job | None:
     address = address_of(given, profile)
     absent = unseen(spec)
     if absent:
-        say(f"Not on this machine: {', '.join(map(str, absent))}. The cluster will check the plan.")
+        say(f"Not seen from this machine: {', '.join(map(str, absent))}. The cluster will check the plan.")
     elif _is_done(spec):
         return None
-    run = _run(spec)
-    if run is not None and (going := _under_way(run)) is not None:
+    run, seen = _run(spec), is_seen(spec)
+    if run is not None and seen and (going := _under_way(run)) is not None:
         say(
             f"This run is under way already, as job {going.job_id} at {going.address}: nothing was handed in."
         )
@@ -59,7 +59,7 @@ def submit(spec: Spec, profile: Profile, given: str | None) -> Job | None:
     say(f"Job {job.job_id} is with the cluster at {address}.")
     if run is not None:
         say(f"Its run: {run.place}")
-        if is_seen(spec):
+        if seen:
             keep_job(run.place, job)
     return job
 

@@ -67,22 +67,31 @@ def layout_of_spec(spec: RunSpec) -> Layout:
     )
 
 
-def unseen(spec: Spec) -> list[Path]:
-    """The places of a spec that are not on this machine: a cluster may have them."""
+def unseen(spec: Spec) -> list[Location]:
+    """The places of a spec that cannot be seen from this machine: a cluster may see them."""
     places = [spec.survey.select.path, spec.survey.rv.path, *(table.path for table in spec.auxiliary)]
     places += [spec.model.bundle] if isinstance(spec, RunSpec) else [spec.labels.path]
-    root = location(spec.survey.root, spec.survey.storage)
-    places += [] if isinstance(root, Remote) else [root]
-    out = _out(spec)
-    written = [] if is_seen(spec) or isinstance(out, Remote) else [out]
-    return [place for place in places if place is not None and not place.exists()] + written
+    read = [*filter(None, places), location(spec.survey.root, spec.survey.storage)]
+    return [place for place in read if not _is_open(place)] + ([] if is_seen(spec) else [_out(spec)])
 
 
 def is_seen(spec: Spec) -> bool:
     """Can what a run leaves be seen from here?"""
     out = _out(spec)
-    return isinstance(out, Remote) or out.exists() or out.parent.exists()
+    return _is_open(out) or (isinstance(out, Path) and out.parent.exists())
+
+
+def _is_open(place: Location) -> bool:
+    """Is it on this machine, or in a bucket that lets us in? What else a bucket lacks, its users tell."""
+    try:
+        return place.exists() or isinstance(place, Remote)
+    except PermissionError:
+        return False
+    except OSError:
+        return True
 
 
 def _out(spec: Spec) -> Location:
-    return location(spec.catalog.root) if isinstance(spec, RunSpec) else spec.bundle.out
+    if isinstance(spec, TrainSpec):
+        return spec.bundle.out
+    return location(spec.catalog.root, spec.catalog.storage)

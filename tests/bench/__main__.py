@@ -1,7 +1,8 @@
 """`make bench`: measure, print a table, keep it in results/. Ratios within one run are what counts.
 
 Usage: python -m tests.bench [NAME ...]: read networks job memory surveys support train giants commit queries
-cluster scale workers requests launches gpu. engine/rates.toml, of which estimates are made, is written anew.
+cluster scale workers requests launches bfloat16 gpu. engine/rates.toml, of which estimates are made, is
+written anew.
 """
 
 import json
@@ -19,6 +20,7 @@ from rich.table import Table
 
 from engine.simulate import simulate_desi
 from tests.bench import (
+    bench_bfloat16,
     bench_cluster,
     bench_commit,
     bench_giants,
@@ -53,6 +55,7 @@ KEPT = {
     "workers": "scale.json",
     "requests": "scale.json",
     "launches": "gpu.json",
+    "bfloat16": "gpu.json",
     "gpu": "gpu.json",
 }
 STARS = {"read": 2_100, "job": 16_000, "memory": 20_000, "cluster": 8_000}
@@ -71,6 +74,7 @@ AIMS = {
     **bench_cluster.AIMS,
     **bench_scale.AIMS,
     **bench_gpu.AIMS,
+    **bench_bfloat16.AIMS,
 }
 
 
@@ -100,6 +104,7 @@ def benches(work: Path) -> dict[str, Callable[[], dict[str, float]]]:
         "workers": lambda: bench_scale.bench_workers(folder(work / "workers")),
         "requests": lambda: bench_requests.bench(folder(work / "requests")),
         "launches": bench_gpu.bench_launches,
+        "bfloat16": bench_bfloat16.bench,
         "gpu": bench_gpu.bench,
     }
 

@@ -54,6 +54,19 @@ def test_what_pathlib_would_say(here: Shelf) -> None:
         one.read_bytes()
 
 
+def test_who_has_no_credentials_is_told_so_soon(here: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    # A client that was made with credentials keeps them.
+    nobody = location(here.root.address, here.storage.model_copy(update={"region": "eu-west-1"}))
+    for ask in (nobody.exists, nobody.read_bytes, lambda: nobody.write_bytes(b"1")):
+        with pytest.raises(PermissionError, match="no credentials are known here; set them"):
+            ask()
+    assert here.objects() == {}
+
+
 def test_large_objects_go_in_parts(here: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PART_BYTES", 5 * 2**20)
     content = bytes(range(256)) * (11 * 2**12)

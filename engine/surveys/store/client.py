@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 
 import aiohttp
 import fsspec
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from engine.spec import Storage
 
 ATTEMPTS = 8
+# A platform may be slow to say who we are; a laptop never will.
+ANONYMOUS_ATTEMPTS = 3
 FIRST_PAUSE_S = 0.1
 MOST_PAUSE_S = 10.0
 
@@ -73,8 +75,8 @@ def _client(access: Access, _process: int) -> Any:
 def again(attempt: Callable[[], A], access: Access) -> A:
     """The result of an attempt, tried again with growing pauses while trying again may help.
 
-    FileNotFoundError where there is no such bucket or object, PermissionError where access is refused, and
-    OSError (EIO) with what to do about it when all attempts failed.
+    FileNotFoundError where there is no such bucket or object, PermissionError where access is refused or
+    nobody says who we are, and OSError (EIO) with what to do about it when all attempts failed.
     """
     failure: Exception | None = None
     for number in range(ATTEMPTS):
@@ -87,6 +89,9 @@ def again(attempt: Callable[[], A], access: Access) -> A:
             raise PermissionError(errno.EACCES, words) from error
         except PASSING as error:
             failure = error
+            if isinstance(error, NoCredentialsError) and number + 1 == ANONYMOUS_ATTEMPTS:
+                words = f"no credentials are known here; set them, or {access.said} anonymous = true"
+                raise PermissionError(errno.EACCES, words) from error
         if number + 1 < ATTEMPTS:
             time.sleep(min(MOST_PAUSE_S, FIRST_PAUSE_S * 2**number) * random.uniform(0.5, 1.5))
     words = f"{failure}, {ATTEMPTS} times; check the network and {access.said}"

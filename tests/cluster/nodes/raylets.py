@@ -30,10 +30,11 @@ PATIENCE_S, STORE = 240.0, 120 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a node listens: its address, and the words that start a process there."""
+    """Where a node listens: its address, the words that start a process there, and Ray's command there."""
 
     address: str = "127.0.0.1"
     words: tuple[str, ...] = ()
+    ray: str = str(RAY)
 
 
 HERE = Place()
@@ -124,7 +125,7 @@ class Raylets:
         mark, number = uuid.uuid4().hex, len(self.nodes)
         log = self.folder / f"node-{number}.log"
         self.logs.append(log)
-        command = [*place.words, str(RAY), "start", "--block", *words, f"--num-cpus={cpus}"]
+        command = [*place.words, place.ray, "start", "--block", *words, f"--num-cpus={cpus}"]
         command += [f"--node-ip-address={place.address}", f"--object-store-memory={STORE}"]
         # Defaults are ports that another node on this machine may have; 0 lets the system choose.
         command += [f"--dashboard-agent-listen-port={free_port()}", "--min-worker-port=0"]

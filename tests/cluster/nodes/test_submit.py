@@ -317,5 +317,5 @@ def test_what_only_the_cluster_can_see_is_checked_there(
     spec, profile = written(scene, tmp_path, cluster)
     spec.write_text(spec.read_text().replace(str(scene.folder / "bundle"), "/far/away/bundle"))
     told = abundant("submit", spec, "--profile", profile)
-    assert "Not on this machine: /far/away/bundle. The cluster will check the plan." in told.err
+    assert "Not seen from this machine: /far/away/bundle. The cluster will check the plan." in told.err
     assert told.code == 1 and "/far/away/bundle" in told.out and "the same submit goes on" in told.err
