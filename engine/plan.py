@@ -39,7 +39,7 @@ class Plan:
     `digest` names its catalog: equal digests make equal bytes. `work_digest` leaves the list of tasks out:
     tasks of plans that share it make the same labels, so a run whose damaged file was mended keeps the rest.
     `columns` are those of the catalog, `side` those that only its side catalog has, `row_bytes` the bytes of
-    one row's arrays.
+    one row's arrays, `most_rows` the rows of the largest task, whichever are left to do.
     """
 
     spec: RunSpec
@@ -51,6 +51,7 @@ class Plan:
     columns: tuple[Column, ...]
     side: tuple[Column, ...]
     row_bytes: int
+    most_rows: int
     tasks: tuple[Task, ...]
     warnings: tuple[str, ...]
 
@@ -118,6 +119,7 @@ def make_plan(spec: RunSpec) -> Plan:
         columns=model.columns,
         side=side_columns(spec.catalog.side, model.labelling),
         row_bytes=row_bytes,
+        most_rows=max((task.stop - task.start for task in tasks), default=0),
         tasks=tasks,
         warnings=tuple(_warnings(spec, card, shards)),
     )

@@ -8,8 +8,10 @@ Any device of torch will do; on a processor, streams and events do nothing.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -64,17 +66,32 @@ class Card:
         # Weights and buffers were made on the stream of whoever calls.
         for stream in (self._copies, self._computes):
             stream.wait_stream(self._api.current_stream())
+        self._try()
 
     def __call__(self, inputs: Inputs) -> Draws:
         """The draws; UnexpectedNaN as of `draw`, RunError where the card has too little memory."""
+        with self._lane_free() as lane:
+            self._bring(lane, torch.as_tensor(inputs.x_NI))
+            self._launch(lane)
+            lane.done.synchronize()
+            assert lane.found is not None
+            return as_draws(lane.found, inputs)
+
+    def _try(self) -> None:
+        """Each lane once: memory is taken, and graphs are captured, while no other thread works."""
+        for _ in range(LANES):
+            with self._lane_free() as lane:
+                lane.copied.record(self._copies)
+                self._launch(lane)
+                lane.done.synchronize()
+
+    @contextmanager
+    def _lane_free(self) -> Iterator[Lane]:
+        """A lane, for as long as the block takes; RunError where the card has too little memory."""
         lane = self._lanes.get()
         try:
             with torch.inference_mode():
-                self._bring(lane, torch.as_tensor(inputs.x_NI))
-                self._launch(lane)
-                lane.done.synchronize()
-                assert lane.found is not None
-                return as_draws(lane.found, inputs)
+                yield lane
         except torch.OutOfMemoryError as error:
             raise RunError(
                 f"the card's memory ran out over {self._rows} stars at a time: give each actor more of a "
@@ -92,7 +109,7 @@ class Card:
             x_NI=x_NI,
             copied=event(),
             done=event(**blocking),
-            compute=lambda: compute(self._banks, x_NI),
+            compute=partial(compute, self._banks, x_NI),
         )
 
     def _buffers(self, found: Computed) -> Computed:

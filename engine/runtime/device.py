@@ -18,6 +18,7 @@ def device_of(profile: Profile) -> torch.device:
             f"gpus = {profile.gpus:g}, but torch sees no CUDA device here; run without `gpus` in the profile "
             "or check the driver, CUDA_VISIBLE_DEVICES, and that torch was installed with CUDA"
         )
+    exact_arithmetic()
     return torch.device("cuda")
 
 
@@ -30,6 +31,7 @@ def lent_device() -> torch.device:
             f"Ray lends this worker a GPU of {ray.util.get_node_ip_address()}, but torch sees no CUDA device "
             "there: install the build of torch with CUDA on the nodes with GPUs, or check their driver"
         )
+    exact_arithmetic()
     return torch.device("cuda")
 
 
@@ -40,3 +42,5 @@ def exact_arithmetic() -> None:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # It would also write NaN over all memory that is about to be written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]

@@ -29,8 +29,8 @@ from torch import Tensor
 from torch.nn import Module
 
 from engine import errors
-from engine.errors import InputError, RunError, UnexpectedNaN
-from engine.runtime.device import lent_device
+from engine.errors import InputError, PlanError, RunError, UnexpectedNaN
+from engine.runtime.device import exact_arithmetic, lent_device
 from engine.runtime.ray_data import connect
 from engine.runtime.ray_fit import Need, pool_size
 from engine.runtime.ray_stream import Streamed, streams, without_stars
@@ -107,8 +107,18 @@ def learn_on_ray(lesson: Lesson, on_epoch: OnEpoch, profile: Profile) -> list[Le
     return [_together(lesson, on_epoch, profile, profile.actors or (fit if profile.gpus > 0 else 1))]
 
 
+def refuse_shared_card(profile: Profile, workers: int) -> None:
+    """PlanError where workers of one network could share a card, over which NCCL would fail (ray#48012)."""
+    if 0 < profile.gpus < 1 < workers:
+        raise PlanError(
+            f"gpus = {profile.gpus:g} would put {workers} workers of one network on the same card, which "
+            "NCCL refuses: set gpus = 1, or actors = 1, in the profile"
+        )
+
+
 def _together(lesson: Lesson, on_epoch: OnEpoch, profile: Profile, workers: int) -> Learnt:
     """One network on several workers."""
+    refuse_shared_card(profile, workers)
     gpus = {"GPU": profile.gpus} if profile.gpus > 0 else {}
     trainer = TorchTrainer(
         _work,
@@ -154,6 +164,8 @@ def _work(config: dict[str, Any]) -> Outcome:
     lesson: Lesson = ray.get(config["lesson"])
     device, shares = ray.train.torch.get_device(), ray.train.get_dataset_shard(STARS)
     assert isinstance(device, torch.device)
+    if device.type == "cuda":
+        exact_arithmetic()
     assert shares is not None
     torch.set_num_threads(config["threads"])
     feed = Streamed(shares, config["order"], lesson.train, device)

@@ -15,7 +15,6 @@ from engine.errors import ShardError, ShardUnavailable, TaskMismatch
 from engine.models.model import Model, load_model
 from engine.plan import Plan
 from engine.route import infer
-from engine.runtime.device import exact_arithmetic
 from engine.spec import Profile, RunSpec, SideColumn, digest
 from engine.surveys import survey_of
 from engine.surveys.seen import seen
@@ -44,7 +43,7 @@ def work_of(plan: Plan, profile: Profile) -> Work:
         spec=plan.spec,
         tables=plan.auxiliary,
         prepare_with_read=profile.prepare == "read",
-        rows=max((task.stop - task.start for task in plan.tasks), default=0),
+        rows=plan.most_rows,
         graphs=profile.graphs,
     )
 
@@ -116,8 +115,6 @@ class Worker:
 def start_worker(work: Work, sink: Sink, device: torch.device, node: str = "") -> Worker:
     """Load the bundle and thin its networks; `node` is what Ray calls the place, beside the host's name."""
     assert work.spec.sampling is not None, "a plan fills it in"
-    if device.type == "cuda":
-        exact_arithmetic()
     model, trained = load(work)
     draw = drawer_of(
         trained,

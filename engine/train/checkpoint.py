@@ -192,7 +192,7 @@ def _load(folder: Path, manifest: dict[str, Any], state: State) -> None:
         {name.removeprefix(part): value for name, value in arrays.items() if name.startswith(part)}
         for part in ("now.", "best.")
     )
-    steps = torch.load(folder / STEPS, weights_only=True)
+    steps = torch.load(folder / STEPS, map_location="cpu", weights_only=True)
     state.network.load_state_dict(now)
     state.optimiser.load_state_dict(steps["optimiser"])
     state.schedule.load_state_dict(steps["schedule"])

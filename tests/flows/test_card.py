@@ -106,3 +106,12 @@ def test_a_gpu_that_torch_cannot_use_is_told(ray_session: None, run_spec: Callab
     plan = make_plan(run_spec())
     with pytest.raises(RunError, match=r"Ray lends .* a GPU .* install the build of torch with CUDA"):
         list(RUNTIMES["ray_data"](plan, staged(plan), LENT))
+
+
+def test_what_is_left_of_a_plan_fills_batches_up_as_all_of_it_did(run_spec: Callable[..., RunSpec]) -> None:
+    plan = make_plan(run_spec())
+    sizes = {task.task_id: task.stop - task.start for task in plan.tasks}
+    largest = max(sizes.values())
+    left = plan.without({task_id for task_id, rows in sizes.items() if rows == largest})
+    assert left.tasks and max(task.stop - task.start for task in left.tasks) < largest
+    assert work_of(left, LENT).rows == work_of(plan, LENT).rows == largest

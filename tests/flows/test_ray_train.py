@@ -184,6 +184,15 @@ def test_more_workers_than_the_cluster_holds_are_refused(tmp_path: Path) -> None
         learn_on(lesson(tmp_path), Profile(actors=5), lambda _: None)
 
 
+def test_workers_of_one_network_do_not_share_a_card() -> None:
+    from engine.runtime.ray_train import refuse_shared_card
+
+    with pytest.raises(PlanError, match=r"2 workers of one network on the same card.*set gpus = 1"):
+        refuse_shared_card(Profile(gpus=0.5), workers=2)
+    for profile, workers in ((Profile(gpus=0.5), 1), (Profile(gpus=1), 2), (Profile(), 2)):
+        refuse_shared_card(profile, workers)
+
+
 def test_a_search_finds_the_learning_rate_that_learns_and_stops_the_others(tmp_path: Path) -> None:
     from engine.runtime.training import SEARCHERS
 
