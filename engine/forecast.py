@@ -100,7 +100,10 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What it takes. None: nothing was measured, or no price was given."""
+    """What it takes. None: nothing was measured, or no price was given.
+
+    `wall_hours` of cards are theirs alone, which `feeding_cores` cores must keep busy.
+    """
 
     size: Size
     read_bytes: float
@@ -115,6 +118,7 @@ class Forecast:
     workers_mib: float
     driver_mib: float
     wall_hours: float | None
+    feeding_cores: float | None
     cost: float | None
 
 
@@ -202,11 +206,7 @@ def forecast(size: Size, profile: Profile, prices: Prices, measured: Rates) -> F
     card = _gpu_hours(size, measured) if on_card else 0.0
     on_cores = read + prepare + (0.0 if on_card else network)
     cores = on_cores / measured.ray_over_processes + commit
-    wall = None
-    if profile.actors is not None and not on_card:
-        wall = on_cores / measured.ray_over_processes / profile.actors + commit
-    elif profile.actors is not None and card is not None:
-        wall = card / (profile.actors * profile.gpus) + commit
+    label = _label_hours(on_cores / measured.ray_over_processes, card, profile)
     per_byte = _known(measured.megabytes_read, size.survey, "reader") * 1e6 / measured.read[size.survey]
     return Forecast(
         size=size,
@@ -221,9 +221,17 @@ def forecast(size: Size, profile: Profile, prices: Prices, measured: Rates) -> F
         core_hours=cores,
         workers_mib=measured.process_mib,
         driver_mib=size.tasks * measured.driver_bytes_per_task / 2**20,
-        wall_hours=wall,
+        wall_hours=None if label is None else label + commit,
+        feeding_cores=on_cores / measured.ray_over_processes / label if on_card and label else None,
         cost=_cost(cores, card, prices),
     )
+
+
+def _label_hours(on_cores: float, card: float | None, profile: Profile) -> float | None:
+    """Until the last label; None where the profile has no actors, or the card was not measured."""
+    if profile.actors is None or card is None:
+        return None
+    return card / (profile.actors * profile.gpus) if profile.gpus else on_cores / profile.actors
 
 
 def _requests(size: Size, read_bytes: float, measured: Rates) -> float:

@@ -319,7 +319,10 @@ class RunSpec(Frozen):
 
 
 class Profile(Frozen):
-    """Where and how fast; can never change a number in the catalog, on one kind of machine."""
+    """Where and how fast; can never change a number in the catalog, on one kind of machine.
+
+    A card that prepares spectra is a kind of its own: its sums round otherwise than a processor's.
+    """
 
     runtime: Literal["local", "ray_data"] = "ray_data"
     """local: one process. ray_data: Ray Data with an actor pool; for a training, Ray Train and Tune."""

@@ -74,7 +74,8 @@ def _gpu(found: Forecast) -> str:
 def _wall(found: Forecast) -> str:
     if found.wall_hours is None:
         return "not known: name `actors` in a profile"
-    return f"{_number(found.wall_hours)} with the profile's actors, none of them idle"
+    fed = "" if found.feeding_cores is None else f", which takes {_number(found.feeding_cores)} cores to feed"
+    return f"{_number(found.wall_hours)} with the profile's actors, none of them idle{fed}"
 
 
 def _cost(found: Forecast) -> str:

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from engine.draw.bank import Bank, Computed, as_draws, compute
-from engine.errors import RunError
 from engine.types import Draws, Inputs
 
 LANES = 2
@@ -69,7 +68,7 @@ class Card:
         self._try()
 
     def __call__(self, inputs: Inputs) -> Draws:
-        """The draws; UnexpectedNaN as of `draw`, RunError where the card has too little memory."""
+        """The draws; UnexpectedNaN as of `draw`."""
         with self._lane_free() as lane:
             self._bring(lane, torch.as_tensor(inputs.x_NI))
             self._launch(lane)
@@ -87,16 +86,11 @@ class Card:
 
     @contextmanager
     def _lane_free(self) -> Iterator[Lane]:
-        """A lane, for as long as the block takes; RunError where the card has too little memory."""
+        """A lane, for as long as the block takes."""
         lane = self._lanes.get()
         try:
             with torch.inference_mode():
                 yield lane
-        except torch.OutOfMemoryError as error:
-            raise RunError(
-                f"the card's memory ran out over {self._rows} stars at a time: give each actor more of a "
-                "card (`gpus` in the profile), or plan smaller tasks (`rows` of [tasks])"
-            ) from error
         finally:
             self._lanes.put(lane)
 

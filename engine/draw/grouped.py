@@ -36,8 +36,9 @@ class GroupedStack:
     def __call__(self, value_KIN: Tensor) -> Tensor:
         """The outputs as columns, shape (K, O, N); of inputs for each draw, or of one for all."""
         shared, inputs, stars = value_KIN.shape
-        first_K = torch.arange(shared, device=value_KIN.device) * inputs
-        rows_KI = self.kept_KI + first_K[:, None]
+        rows_KI = self.kept_KI
+        if shared > 1:
+            rows_KI = rows_KI + inputs * torch.arange(shared, device=value_KIN.device)[:, None]
         value = value_KIN.reshape(-1, stars).index_select(0, rows_KI.flatten())
         value = value.view(*rows_KI.shape, stars)
         for layer in self.layers:

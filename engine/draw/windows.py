@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from engine.types import Bools
 
-# Few enough that products still lie in a processor's cache when they are used.
+# Few enough that products still lie in a processor's cache when they are used; a card takes all at once.
 WINDOWS_AT_ONCE, STARS_AT_ONCE = 128, 128
 
 
@@ -71,9 +71,11 @@ class WindowedConvolution:
 
     def _products(self, padded: Tensor, mask_WI: Tensor) -> Iterator[tuple[slice, slice, Tensor]]:
         """Some windows, some stars, and their products, (windows, places, O, stars)."""
-        for part in _parts(len(mask_WI), WINDOWS_AT_ONCE):
+        windows, stars = len(mask_WI), padded.shape[1]
+        on_card = padded.device.type != "cpu"
+        for part in _parts(windows, windows if on_card else WINDOWS_AT_ONCE):
             weight = self.weight_QI * mask_WI[part, None, :]
-            for some in _parts(padded.shape[1], STARS_AT_ONCE):
+            for some in _parts(stars, stars if on_card else STARS_AT_ONCE):
                 product = torch.bmm(weight, self._windows(padded, part, some))
                 yield part, some, product.view(len(weight), self.places, len(self.bias_O), -1)
 

@@ -123,8 +123,8 @@ def chip_level(flux_NP: Array, ivar_NP: Array, continuum_P: Bools, weighting: We
 def _fit(x_Q: Array, y_NQ: Array, weight_NQ: Array) -> list[_Term]:
     """Weighted least squares by polynomials that recur in three terms (Forsythe 1957, J. SIAM 5, 74).
 
-    Sums along rows are all it takes, so a star's numbers do not depend on its batch, and a few pixels of
-    overwhelming weight do no harm, as they would to normal equations.
+    Sums along rows are all it takes, so on a processor a star's numbers do not depend on its batch, and a few
+    pixels of overwhelming weight do no harm, as they would to normal equations.
     """
     xp = array_namespace(y_NQ)
     p_NQ, before_NQ, norm_before_N1 = xp.ones_like(y_NQ), xp.zeros_like(y_NQ), xp.inf

@@ -28,7 +28,8 @@ BIN_PIXELS = 31
 KERNEL_ANGSTROM = 60.0
 # Unphysical: further from the continuum than any stellar line or band, and not by noise.
 HIGHEST, LOWEST, SIGMAS = 2.0, -0.5, 5.0
-# A matrix product adds up in an order that depends on its shape, so every product is of as many stars.
+# A matrix product adds up in an order that depends on its shape, so every product is of as many stars. A card
+# takes all products at once, and may add up in an order that depends on how many they are (to 1e-16).
 STARS = 16
 
 

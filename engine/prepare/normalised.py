@@ -54,7 +54,8 @@ def in_blocks(
 ) -> Normalised:
     """What a way makes of all spectra, some stars at a time.
 
-    Its many steps over whole arrays then find them in the cache; no star's numbers depend on the others.
+    Its many steps over whole arrays then find them in the cache. On a processor no star's numbers depend on
+    the others; a card may round its float64 sums by how many there are.
     """
     rows = CACHED_ROWS if device is None else DEVICE_ROWS
     starts = range(0, max(len(spectra), 1), rows)

@@ -9,6 +9,7 @@ from pathlib import Path
 import ray
 import torch
 
+from engine.errors import PlanError
 from engine.plan import Plan
 from engine.runtime.ray_data import connect, pool_size
 from engine.spec import Profile
@@ -21,7 +22,7 @@ CARD = "accelerator_type:"
 class Site:
     """Workers that label at the same time, and what they have.
 
-    `kind` is what arithmetic depends on: the driver's processor, and the GPUs that are used.
+    `kind` is what arithmetic depends on: the driver's processor, the GPUs that are used, and for what.
     """
 
     workers: int
@@ -39,26 +40,42 @@ def here(_plan: Plan, profile: Profile) -> Site:
         nodes=1,
         cpus=float(os.cpu_count() or 1),
         gpus=float(profile.gpus > 0),
-        kind=kind({torch.cuda.get_device_name()} if used else ()),
+        kind=kind({torch.cuda.get_device_name()} if used else (), profile),
     )
 
 
 def on_ray(plan: Plan, profile: Profile) -> Site:
-    """The cluster, which is joined or started; PlanError as when a plan runs there."""
+    """The cluster, which is joined or started; PlanError as when a plan runs there.
+
+    So too where its GPUs are of several kinds, unless the profile may mix them.
+    """
     connect(profile)
+    # First, as it waits for nodes that are yet to come.
+    workers = min(pool_size(profile), len(plan.tasks))
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cards = _cards(nodes) if profile.gpus > 0 else set[str]()
+    _of_one_kind(cards, profile)
     return Site(
-        workers=min(pool_size(profile), len(plan.tasks)),
+        workers=workers,
         nodes=len(nodes),
         cpus=sum(node.get("CPU", 0.0) for node in nodes),
         gpus=sum(node.get("GPU", 0.0) for node in nodes),
-        kind=kind(_cards(nodes) if profile.gpus > 0 else ()),
+        kind=kind(cards, profile),
     )
 
 
-def kind(cards: Collection[str]) -> str:
-    """The kind of this machine with GPUs of these names."""
-    return ", ".join(name for name in (platform.machine(), _processor(), *sorted(cards)) if name)
+def kind(cards: Collection[str], profile: Profile) -> str:
+    """The kind of this machine with GPUs of these names, and whether they prepare spectra too."""
+    prepares = "which prepares" if cards and profile.prepare == "actor" else ""
+    return ", ".join(name for name in (platform.machine(), _processor(), *sorted(cards), prepares) if name)
+
+
+def _of_one_kind(cards: Collection[str], profile: Profile) -> None:
+    if len(cards) > 1 and not profile.mix_machines:
+        raise PlanError(
+            f"the cluster has GPUs of several kinds ({', '.join(sorted(cards))}), which differ in the last "
+            "digits of labels: run where there is one kind, or set mix_machines = true in the profile"
+        )
 
 
 def _cards(nodes: Iterable[Mapping[str, float]]) -> set[str]:

@@ -15,6 +15,7 @@ from engine.errors import ShardError, ShardUnavailable, TaskMismatch
 from engine.models.model import Model, load_model
 from engine.plan import Plan
 from engine.route import infer
+from engine.runtime.device import enough_memory
 from engine.spec import Profile, RunSpec, SideColumn, digest
 from engine.surveys import survey_of
 from engine.surveys.seen import seen
@@ -88,18 +89,22 @@ class Worker:
     model: Model
     draw: Drawer
     sink: Sink
+    rows: int
+    """Of the largest batch."""
     side: tuple[SideColumn, ...] = ()
     where: str = ""
 
     def label(self, batch: Batch, read_seconds: float) -> Receipt:
         """Infer one batch and stage it; TaskMismatch unless every row of it comes back.
 
-        `read_seconds` is all that its reader took. What a GPU has not done yet counts where it is waited for.
+        RunError where a card's memory runs out. `read_seconds` is all that its reader took. What a GPU has
+        not done yet counts where it is waited for.
         """
         read = read_seconds - batch.prepare_seconds
-        batch = prepared(batch, self._prepare)
-        start = time.perf_counter()
-        rows = infer(batch, self.model, self.draw, self.side)
+        with enough_memory(self.rows):
+            batch = prepared(batch, self._prepare)
+            start = time.perf_counter()
+            rows = infer(batch, self.model, self.draw, self.side)
         if len(rows) != len(batch.spectra):
             raise TaskMismatch(f"task {batch.task.task_id}: {len(batch.spectra)} rows in, {len(rows)} out")
         seconds = {"read": read, "wait": batch.wait_seconds, "prepare": batch.prepare_seconds}
@@ -116,16 +121,17 @@ def start_worker(work: Work, sink: Sink, device: torch.device, node: str = "") -
     """Load the bundle and thin its networks; `node` is what Ray calls the place, beside the host's name."""
     assert work.spec.sampling is not None, "a plan fills it in"
     model, trained = load(work)
-    draw = drawer_of(
-        trained,
-        work.spec.sampling,
-        device,
-        rows=work.rows,
-        inputs=model.architecture.inputs,
-        graphs=work.graphs,
-    )
+    with enough_memory(work.rows):
+        draw = drawer_of(
+            trained,
+            work.spec.sampling,
+            device,
+            rows=work.rows,
+            inputs=model.architecture.inputs,
+            graphs=work.graphs,
+        )
     where = "/".join(name for name in (socket.gethostname(), node) if name)
-    return Worker(model=model, draw=draw, sink=sink, side=work.spec.catalog.side, where=where)
+    return Worker(model=model, draw=draw, sink=sink, rows=work.rows, side=work.spec.catalog.side, where=where)
 
 
 def load(work: Work) -> tuple[Model, tuple[Network, ...]]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from engine.draw import Card, Host, Network, Output, bank_of, draw, grouped, keep_mask
 from engine.draw.bank import Computed
+from engine.draw.card import cuda_graph
 from engine.errors import PlanError
 from engine.flags import BY_NAME
 from engine.models import MODELS, astronn_trunk
@@ -23,6 +24,7 @@ from engine.models.architecture import Architecture, handshake
 from engine.models.model import Model, load_model
 from engine.prepare.gather import tensor
 from engine.route import infer
+from engine.runtime.device import exact_arithmetic
 from engine.simulate.surveys.table import TABLE_COLUMNS
 from engine.spec import Sampling, SurveySpec
 from engine.support import ABOVE, BELOW
@@ -174,20 +176,30 @@ class Again:
         return self.found
 
 
-@pytest.mark.parametrize("capture", [None, Again], ids=["launched", "captured"])
+# A real card, where there is one, and its graphs.
+CUDA = torch.device("cuda")
+CARDS = [pytest.param(CPU, None, id="launched"), pytest.param(CPU, Again, id="captured")]
+if torch.cuda.is_available():
+    CARDS += [pytest.param(CUDA, None, id="cuda"), pytest.param(CUDA, cuda_graph, id="graphed")]
+
+
+@pytest.mark.parametrize(("device", "capture"), CARDS)
 @pytest.mark.parametrize("draws", [0, 3])
 def test_a_card_draws_what_the_host_does_whatever_batches_come(
     architecture: Architecture,
     network: Network,
     draws: int,
-    capture: type[Again] | None,
+    device: torch.device,
+    capture: Callable[[Callable[[], Computed], object], Callable[[], Computed]] | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for module in (grouped, astronn_trunk):
         monkeypatch.setattr(module, "DRAWS_TOGETHER", 2)
+    if device == CUDA:
+        exact_arithmetic()
     sampling, x_NI = Sampling(draws=draws), some(architecture, 40).numpy()
     expected = draw([bank_of(network, sampling, CPU)], inputs_of(x_NI, x_NI))
-    banks = [bank_of(network, sampling, CPU, grouped=True)]
+    banks = [bank_of(network, sampling, device, grouped=True)]
     card = Card(banks, rows=32, inputs=architecture.inputs, capture=capture)
     with ThreadPoolExecutor(3) as threads:
         parts = [slice(0, 32), slice(32, 39), slice(39, 40), slice(3, 3), slice(0, 40, 2)]

@@ -12,17 +12,30 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"DRAWS": 6, "ROWS": 48, "LARGE": 64, "BATCHES": 3, "FEW": 32}.items():
+    for name, value in {"DRAWS": 8, "ROWS": 48, "LARGE": 64, "BATCHES": 3, "FEW": 32, "SIDE": 256}.items():
         monkeypatch.setattr(bench_gpu, name, value)
 
 
 @pytest.mark.usefixtures("small")
 def test_a_network_is_measured_from_host_to_host() -> None:
-    found = bench_gpu.measured(MODELS["desi_mlp_4"], CPU, bench_gpu.matrix_rate(CPU, side=256))
+    found = bench_gpu.measured(MODELS["desi_mlp_4"], CPU)
     assert {"stars_per_s", "graphed_per_s", "of_4096_per_s", "readers"} < {*found}
     assert min(found.values()) >= 0
     assert found["matrix_rate"] > 0
-    assert found["difference_over_error"] < 1e-3
+    assert max(found["difference_over_error"], found["errors_off_by"]) < 1e-3
+    assert found["graphed_difference_over_error"] == 0
+
+
+@pytest.mark.usefixtures("small")
+def test_only_what_is_worked_counts_as_operations() -> None:
+    model = MODELS["desi_mlp_4"]
+    few, many = (bench_gpu.operations(model, rows) for rows in (16, 32))
+    assert many == 2 * few
+    widths = [
+        layer.weight.numel() for layer in bench_gpu.network_of(model).modules() if hasattr(layer, "weight")
+    ]
+    # All draws of the whole network are the most, and its last hidden layer the least, that there is to do.
+    assert 2 * 16 * min(widths) < few < 2 * 16 * sum(widths) * (bench_gpu.DRAWS + 1)
 
 
 @pytest.mark.usefixtures("small")

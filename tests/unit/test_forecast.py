@@ -83,6 +83,9 @@ def test_a_card_takes_the_network_and_its_price() -> None:
     assert card.core_hours < cores.core_hours
     assert card.cost == pytest.approx(card.core_hours * 0.05 + card.gpu_hours * 2.0)
     assert card.wall_hours == pytest.approx(card.gpu_hours / 2 + card.commit_hours)
+    fed = (card.core_hours - card.commit_hours) / (card.gpu_hours / 2)
+    assert card.feeding_cores == pytest.approx(fed)
+    assert cores.feeding_cores is None
     assert forecast(size(), Profile(gpus=1), Prices(cpu_hour=1, gpu_hour=None), measured).cost is None
 
 
