@@ -1,7 +1,8 @@
 """Nodes of a real Ray cluster on this machine, each a raylet of its own, with a token.
 
 Every process of a node inherits a mark in its environment, by which it is found again and killed by its id,
-whatever a SIGKILL has made of its parents. In a network namespace a node has an address of its own.
+whatever a SIGKILL has made of its parents. Ray's agents write their names over it, so children are found too:
+agents that lost their node take a core for a minute. In a network namespace a node has its own address.
 """
 
 import os
@@ -49,7 +50,9 @@ class Node:
 
     def processes(self) -> list[psutil.Process]:
         """Every living process of the node, whoever its parent is by now."""
-        return [one for one in psutil.process_iter() if _environment(one).get(MARK) == self.mark]
+        there = [*psutil.process_iter()]
+        marked = {one.pid for one in there if _environment(one).get(MARK) == self.mark}
+        return [one for one in there if one.pid in marked or _parent(one) in marked]
 
     def actors(self) -> list[psutil.Process]:
         """The processes of Ray Data's actors."""
@@ -77,17 +80,20 @@ class Node:
 
     def stop(self) -> None:
         """End the node in peace, then what is left of it by force."""
+        found = self.processes()
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(10)
-        self.reap()
+        self.reap(found)
 
-    def reap(self) -> None:
-        """Kill by id what is still there."""
-        while left := self.processes():
+    def reap(self, found: Sequence[psutil.Process] = ()) -> None:
+        """Kill by id what is still there, of what was found before and of what is found now."""
+        left = [*found, *self.processes()]
+        while left:
             for one in left:
                 _signal(one, signal.SIGKILL)
             psutil.wait_procs(left, timeout=5)
+            left = self.processes()
         self.process.wait()
 
 
@@ -156,6 +162,8 @@ def raylets(folder: Path, cpus: int, place: Place = HERE) -> Iterator[Raylets]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "PYTHONPATH": str(REPOSITORY),
+        # Ray's own 15 lets workers stand still wherever anything else is busy.
+        "RAY_worker_niceness": "0",
     }
     port, dashboard = free_port(), free_port()
     sockets = Path(f"/tmp/r{secrets.token_hex(3)}")
@@ -199,6 +207,13 @@ def _environment(process: psutil.Process) -> dict[str, str]:
         return process.environ()
     except (psutil.Error, OSError):
         return {}
+
+
+def _parent(process: psutil.Process) -> int:
+    try:
+        return process.ppid()
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def _title(process: psutil.Process) -> str:
