@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -16,6 +17,9 @@ from tests.bundles import write_bundle
 SAMPLING = Sampling(draws=6, seed=3)
 # Ray's workers are nice to others, so that beside other processes of tests they would get nothing done.
 os.environ.setdefault("RAY_worker_niceness", "0")
+# How long an example takes says what else the machine does.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 # What signs requests to the tests' own servers.
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 

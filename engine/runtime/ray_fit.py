@@ -43,16 +43,29 @@ def pool_size(profile: Profile, need: Need = NOTHING) -> int:
     PlanError when the cluster cannot hold them. Where the profile has patience, nodes are asked of the
     cluster's autoscaler and waited for.
     """
+    try:
+        return _size(_nodes(), profile, need)
+    except PlanError:
+        if profile.patience_minutes == 0:
+            raise
+    bundle = {"CPU": profile.cpus} | ({"GPU": profile.gpus} if profile.gpus else {})
+    request_resources(bundles=[bundle] * (profile.actors or 1))
+    try:
+        return _size_in_time(profile, need)
+    finally:
+        # What is asked for once stays asked for: machines would be kept, and paid, after the run.
+        request_resources(bundles=[])
+
+
+def _size_in_time(profile: Profile, need: Need) -> int:
     until = time.monotonic() + 60 * profile.patience_minutes
     while True:
+        time.sleep(POLL_S)
         try:
             return _size(_nodes(), profile, need)
         except PlanError:
             if time.monotonic() > until:
                 raise
-        bundle = {"CPU": profile.cpus} | ({"GPU": profile.gpus} if profile.gpus else {})
-        request_resources(bundles=[bundle] * (profile.actors or 1))
-        time.sleep(POLL_S)
 
 
 def _nodes() -> list[Node]:

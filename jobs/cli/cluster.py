@@ -15,6 +15,11 @@ RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="A spec, root/_staging/NAME-VERSION-HASH, or OUT-training.")
 ]
 
+Address = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="The Jobs API, if not where it was handed in: your own tunnel."),
+]
+
 commands = group()
 
 
@@ -64,13 +69,14 @@ def status(run: RunName) -> None:
 def logs(
     run: RunName,
     follow: Annotated[bool, typer.Option("--follow", help="Go on printing until the job is over.")] = False,
+    address: Address = None,
 ) -> None:
     """The log of a submitted run's job, from the cluster."""
     from jobs.submit.look import follow as follow_job
     from jobs.submit.look import log, submitted
     from jobs.submit.named import run_named
 
-    job = submitted(run_named(run))
+    job = submitted(run_named(run), address)
     if follow:
         with interruptible(going_on(run)):
             show_text(follow_job(job))
@@ -81,13 +87,13 @@ def logs(
 
 
 @commands.command(epilog="Example: abundant stop demo/run.toml")
-def stop(run: RunName) -> None:
+def stop(run: RunName, address: Address = None) -> None:
     """End the job of a submitted run. What is done is kept; the same submit goes on from there."""
     from jobs.submit.look import stop as stop_job
     from jobs.submit.look import submitted
     from jobs.submit.named import run_named
 
-    say(stop_job(submitted(run_named(run))))
+    say(stop_job(submitted(run_named(run), address)))
 
 
 def going_on(run: str) -> str:

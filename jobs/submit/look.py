@@ -1,9 +1,12 @@
 """`abundant logs` and `abundant stop`, and how a job is followed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from engine.errors import InputError, RunError
 from engine.runtime.ray_jobs import JobState, end, followed, log_of, state_of
+from engine.spec import Profile
+from jobs.submit.hand import address_of
 from jobs.submit.named import Run
 from jobs.submit.record import Job, job_of
 
@@ -29,14 +32,17 @@ def stop(job: Job) -> str:
     return f"{_ended(job, end(job.address, job.job_id))}; what is done is kept: the same submit goes on"
 
 
-def submitted(run: Run) -> Job:
-    """The job of a run; InputError where there is none."""
+def submitted(run: Run, address: str | None = None) -> Job:
+    """The job of a run, at another address than it was handed in at if one is given; InputError without one.
+
+    ClusterError for what is no address.
+    """
     if (job := job_of(run.place)) is None:
         raise InputError(
             f"{run.place}: no job is known of this run; it was not submitted, or its job has not begun yet. "
             "`abundant status` tells how it stands"
         )
-    return job
+    return job if address is None else replace(job, address=address_of(address, Profile()))
 
 
 def _ended(job: Job, state: JobState) -> str:

@@ -160,17 +160,24 @@ def test_nodes_of_an_autoscaler_are_asked_for_and_waited_for(monkeypatch: pytest
     """Without patience at once an error; with it, the nodes that come are counted."""
     _has(monkeypatch, [{"CPU": 0.0}])
     asked: list[list[dict[str, float]]] = []
+    coming = [{"CPU": 0.0}, ROOMY, ROOMY]
 
     def more(bundles: list[dict[str, float]]) -> None:
         asked.append(bundles)
-        _has(monkeypatch, [{"CPU": 0.0}, ROOMY, ROOMY])
+        _has(monkeypatch, coming)
 
     monkeypatch.setattr(ray_fit, "request_resources", more)
     monkeypatch.setattr(ray_fit, "POLL_S", 0.0)
     with pytest.raises(PlanError, match="a cluster with 0 CPUs and 0 GPUs has no GPU"):
         pool_size(Profile(actors=3, gpus=1))
     assert pool_size(Profile(actors=3, gpus=1, patience_minutes=1)) == 3
-    assert asked == [[{"CPU": 1.0, "GPU": 1.0}] * 3]
+    bundle = {"CPU": 1.0, "GPU": 1.0}
+    assert asked == [[bundle] * 3, []]
+    coming = [{"CPU": 0.0}]
+    _has(monkeypatch, coming)
+    with pytest.raises(PlanError, match="has no GPU"):
+        pool_size(Profile(actors=2, gpus=1, patience_minutes=1e-6))
+    assert asked[2:] == [[bundle] * 2, []]
 
 
 def _has(monkeypatch: pytest.MonkeyPatch, nodes: list[dict[str, float]]) -> None:

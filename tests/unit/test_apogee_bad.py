@@ -292,7 +292,7 @@ EDITS = st.lists(
 
 
 @pytest.mark.parametrize("name", SOUND)
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=EDITS, size=st.one_of(st.none(), st.integers(0, 10**6)), kind=st.sampled_from(["coadds", "visits"])
 )

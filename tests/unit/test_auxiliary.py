@@ -191,7 +191,7 @@ def test_a_lookup_finds_each_row_across_groups_and_files(tmp_path: Path) -> None
     assert found.slice(len(ids[::37])).null_count == 50
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.dictionaries(
         st.integers(-(2**63), 2**63 - 1) | st.integers(BIG, BIG + 20),

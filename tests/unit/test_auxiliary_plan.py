@@ -230,7 +230,7 @@ def test_a_fits_table_that_begins_like_another_format(tmp_path: Path, start: byt
     refused(r"t\.fits", asked(path))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     write=st.sampled_from([(parquet, "t.parquet"), (csv_file, "t.csv"), (fits, "t.fits")]),
     edits=st.lists(st.tuples(st.floats(0, 0.999), st.binary(min_size=1, max_size=6)), min_size=1, max_size=4),

@@ -84,7 +84,7 @@ clumps = st.tuples(pixel_numbers, st.integers(1, 50)).map(lambda c: [c[0] << CLU
 
 
 @given(index=st.tuples(indices, clumps).map(lambda both: both[0] + both[1]), target=st.integers(1, 5000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_positions_fall_into_exactly_one_partition(index: list[int], target: int) -> None:
     index_N = np.array(index)
     found, counts = np.unique(index_N >> CLUMP, return_counts=True)

@@ -68,7 +68,7 @@ EDGE = 1e-9
 
 
 @given(ra=degrees, dec=heights, radius=radii, seed=st.integers(0, 99))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_a_cone_is_what_astropy_says(
     sky: duckdb.DuckDBPyConnection, ra: float, dec: float, radius: float, seed: int
 ) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import fitsio
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import PlanError, ShardCorrupt, ShardUnavailable
@@ -133,7 +133,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return DesiFile(rows=3).write(tmp_path_factory.mktemp("whole") / "coadd-main-dark-1.fits")
 
 
-@settings(deadline=None)
 @given(share=st.floats(0, 0.99))
 def test_truncation_anywhere_is_a_problem(whole: Path, share: float) -> None:
     short = whole.with_name("short.fits")
@@ -144,7 +143,6 @@ def test_truncation_anywhere_is_a_problem(whole: Path, share: float) -> None:
     assert finding.rows in (0, 3)
 
 
-@settings(deadline=None)
 @given(noise=st.binary(min_size=1, max_size=400), share=st.floats(0, 0.1))
 def test_noise_in_the_headers_never_escapes(whole: Path, noise: bytes, share: float) -> None:
     content = bytearray(whole.read_bytes())

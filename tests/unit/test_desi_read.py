@@ -71,7 +71,7 @@ def test_what_is_odd_in_the_pixels_passes_through(tmp_path: Path) -> None:
     assert table["instrument_status"].to_pylist() == [0, 512, 1, 3]
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(cuts=st.sets(st.integers(0, 7)), by=st.sampled_from(["all", "targets"]))
 def test_row_ranges_joined_equal_the_whole(seven: Path, cuts: set[int], by: str) -> None:
     spec = survey_spec(seven, select={"by": by})

@@ -210,7 +210,7 @@ def test_null_booleans_and_lists_have_their_own_cells() -> None:
     assert made["c3"].tolist() == [-32768, 32767, 5]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text(max_size=12))
 def test_escaped_text_fits_its_width(text: str) -> None:
     if text.encode(errors="ignore").decode() != text:

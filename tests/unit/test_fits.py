@@ -12,7 +12,7 @@ import fitsio
 import numpy as np
 import pytest
 from astropy.io import fits as astropy_fits
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import ShardCorrupt, ShardUnavailable
@@ -42,7 +42,6 @@ def image(path: Path, name: str, rows: list[int], kind: type = np.float32) -> np
     return out
 
 
-@settings(deadline=None)
 @given(rows=st.sets(st.integers(0, ROWS - 1)))
 def test_any_rows_equal_fitsio_and_astropy(path: Path, rows: set[int]) -> None:
     chosen = sorted(rows)

@@ -183,7 +183,6 @@ CHANGES = st.lists(
 @pytest.mark.parametrize("form", FORMS)
 @settings(
     max_examples=30,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(

@@ -113,7 +113,7 @@ def test_no_file_is_a_plan_error(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 255)), max_size=8), st.floats(0.1, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_damaged_bytes_end_in_a_shard_error_or_in_rows(
     tmp_path_factory: pytest.TempPathFactory, cuts: list[tuple[int, int]], keep: float
 ) -> None:

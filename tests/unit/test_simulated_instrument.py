@@ -25,7 +25,7 @@ from tests.unit.simulated import labels
 LIGHT_SPEED = 299792.458
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(velocity=st.floats(-550, 550))
 def test_velocity_moves_lines_by_doppler(velocity):
     center = 6600.0

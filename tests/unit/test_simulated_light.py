@@ -34,7 +34,7 @@ FEATURES = {
 
 
 @pytest.mark.parametrize("name", FEATURES)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(teff=st.floats(4600, 6200), logg=st.floats(2.0, 4.6), fe_h=st.floats(-1.0, 0.2))
 def test_a_feature_grows_with_its_element(name, teff, logg, fe_h):
     metals = dict.fromkeys(LABELS[2:], fe_h)

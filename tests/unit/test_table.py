@@ -304,7 +304,7 @@ def test_a_section_that_contradicts_itself_is_refused(change: dict[str, Any], co
 
 @pytest.mark.parametrize("form", ["parquet", "feather"])
 @given(st.lists(st.tuples(st.integers(0, 6000), st.integers(0, 255)), max_size=8), st.floats(0.3, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_damaged_bytes_end_in_a_shard_error_or_in_rows(
     tmp_path_factory: pytest.TempPathFactory, form: str, cuts: list[tuple[int, int]], keep: float
 ) -> None:

@@ -64,7 +64,7 @@ def check_pooled(conv: nn.Conv1d, places: int, value_NCP: Tensor) -> None:
     left_over=st.integers(0, 4),
     stars=st.integers(1, 5),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_convolution(
     channels: int, filters: int, kernel: int, places: int, windows: int, left_over: int, stars: int
 ) -> None:

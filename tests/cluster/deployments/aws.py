@@ -61,6 +61,8 @@ def _machines(config: dict[str, Any]) -> Iterator[str]:
             "IamInstanceProfile",
         }:
             yield f"{name}: {', '.join(unknown)} is not known here"
+        if not kind["node_config"].get("IamInstanceProfile"):
+            yield f"{name}: no role (IamInstanceProfile), so no bucket but public ones"
         if name != head and market.get("MarketType") != "spot":
             yield f"{name}: no spot machine, and workers are made to be lost"
     if sum(kind.get("max_workers", 0) for kind in kinds.values()) > config.get("max_workers", 0):

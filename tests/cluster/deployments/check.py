@@ -35,6 +35,18 @@ def test_its_user_is_not_root_and_may_not_change_the_program(image: Container) -
     assert image.says("sh", "-c", "echo $RAY_AUTH_MODE").strip() == "token"
 
 
+def test_rays_launcher_finds_in_it_what_it_calls(image: Container) -> None:
+    """Its commands run in login shells; a head starts machines of AWS and sets them up by ssh and rsync."""
+    for words in (
+        "ray --version",
+        "abundant surveys",
+        "ssh -V",
+        "rsync --version",
+        "python -c 'import boto3'",
+    ):
+        image.says("bash", "--login", "-c", words)
+
+
 def test_a_run_submitted_to_a_head_in_it_is_that_of_this_machine(image: Container) -> None:
     scene, local = make_scene(image.shared / "scene", stars=240), image.shared / "local"
     run(make_plan(scene.spec(local)), Profile(runtime="local"))

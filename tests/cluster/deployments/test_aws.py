@@ -32,6 +32,7 @@ def test_the_cluster_is_sound() -> None:
         ("MarketType: spot", "MarketType: on-demand", "no spot machine"),
         ("InstanceType: c7i", "InstanceTyp: c7i", "no InstanceType"),
         ("InstanceMarketOptions", "InstanceMarketOption", "is not known here"),
+        ("      IamInstanceProfile: {Name: abundant-worker}\n", "", "cpu: no role"),
         ("max_workers: 8", "max_workers: 80", "fewer than its kinds"),
         (
             "  region: us-west-2",

@@ -117,6 +117,12 @@ def test_status_needs_the_staging_alone_and_logs_the_cluster(
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", cluster.environment["RAY_AUTH_TOKEN_PATH"])
     told = abundant("logs", staging(spec))
     assert told.code == 0 and "Published and verified" in told.out and "is done" in told.err
+    with relay(int(cluster.dashboard.rpartition(":")[2])) as tunnel:
+        elsewhere = abundant("logs", staging(spec), "--address", tunnel.address)
+        assert elsewhere.out == told.out and f"at {tunnel.address} is done" in elsewhere.err
+        ended = abundant("stop", spec, "--address", tunnel.address)
+        assert f"at {tunnel.address} is done; there was nothing to stop" in ended.err
+    assert "no address of a cluster" in abundant("logs", spec, "--address", "ftp://x").err
 
 
 @LONG
