@@ -15,7 +15,7 @@ WORKSPACE, INEXACT = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8"), "NVIDIA_TF32_OVERRI
 
 
 def device_of(profile: Profile) -> torch.device:
-    """Of this process; PlanError where the profile asks for a GPU in vain."""
+    """Of this process; PlanError where the profile asks for a GPU in vain, RunError as `exact_arithmetic`."""
     if profile.gpus == 0:
         return torch.device("cpu")
     if not torch.cuda.is_available():
@@ -28,7 +28,7 @@ def device_of(profile: Profile) -> torch.device:
 
 
 def lent_device() -> torch.device:
-    """What Ray lent to this worker; RunError where that is a GPU and torch cannot use it."""
+    """What Ray lent to this worker; RunError where that is a GPU and torch cannot use it, or not exactly."""
     if not ray.get_gpu_ids():
         return torch.device("cpu")
     if not torch.cuda.is_available():

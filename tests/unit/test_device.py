@@ -1,7 +1,9 @@
 """How exactly a card computes, what its memory's end says, and of which kind it is; no card is needed."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import pytest
 import ray
@@ -16,17 +18,25 @@ from engine.spec import Profile, RunSpec
 
 @contextmanager
 def settings_kept() -> Iterator[None]:
-    """torch computes afterwards as before."""
+    """torch computes afterwards as before, and the environment is what it was."""
     kept = torch.are_deterministic_algorithms_enabled(), torch.get_float32_matmul_precision()
-    yield
-    torch.use_deterministic_algorithms(kept[0])
-    torch.set_float32_matmul_precision(kept[1])
+    allowed, filled = torch.backends.cudnn.allow_tf32, torch.utils.deterministic.fill_uninitialized_memory
+    try:
+        with patch.dict(os.environ):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(kept[0])
+        torch.set_float32_matmul_precision(kept[1])
+        torch.backends.cudnn.allow_tf32 = allowed
+        torch.utils.deterministic.fill_uninitialized_memory = filled  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_sums_have_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+def test_sums_have_one_order() -> None:
     with settings_kept():
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+        torch.backends.cudnn.allow_tf32 = True
         exact_arithmetic()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
         assert torch.are_deterministic_algorithms_enabled()
         assert not torch.backends.cudnn.allow_tf32
 
@@ -34,11 +44,9 @@ def test_sums_have_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("CUBLAS_WORKSPACE_CONFIG", ":16:8"), ("NVIDIA_TF32_OVERRIDE", "1")]
 )
-def test_an_environment_that_says_otherwise_is_refused(
-    name: str, value: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(name, value)
-    with pytest.raises(RunError, match=rf"{name}.* is set here, .*: unset it"):
+def test_an_environment_that_says_otherwise_is_refused(name: str, value: str) -> None:
+    with settings_kept(), pytest.raises(RunError, match=rf"{name}.* is set here, .*: unset it"):
+        os.environ[name] = value
         exact_arithmetic()
 
 
